@@ -1,0 +1,1 @@
+"""One module per data source; run as `python -m datasets.NAME` from the checkout, never installed, imported by nobody."""

@@ -1,0 +1,314 @@
+"""The two ways a prepared set lies on disk (YOLO folders, a crops table), and the command every source shares."""
+
+import argparse
+import csv
+import hashlib
+import io
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from smear import annotations, boxes, images
+from smear.annotations import ManifestEntry
+from smear.errors import AnnotationError, SmearError
+from smear.models import CropContract
+from smear.types import Detections, Image
+
+SPLITS = ("train", "val", "test")
+CROP_COLUMNS = ("file", "label", "patient", "slide", "field", "split")
+COPIED_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")  # every reader agrees on these; TIFF (16-bit, pages) is decoded to PNG
+MIN_BOX_PX = 1.0  # a smaller box is a slip of the mouse, and ultralytics drops it anyway
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled image on its way into a YOLO set.
+
+    Either `source` (a file, copied byte for byte) or `image` (written as PNG); `name` is the file's posix path below the
+    split without suffix; `truth` is in pixels of the decoded image. `notes` say what was repaired, one entry an occurrence.
+    """
+
+    source: Path | None
+    image: Image | None
+    name: str
+    split: str
+    truth: Detections
+    slide: str | None = None
+    patient: str | None = None
+    rbc_px: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CropRecord:
+    """One crop of one cell on its way into a crops table; an unknown patient, slide or field is None.
+
+    Either `image`, written as PNG, or `source`, copied. `name` is the posix path below `crops/` without suffix.
+    """
+
+    image: Image | None
+    name: str
+    label: str
+    patient: str | None
+    slide: str | None
+    field: str | None
+    split: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+    source: Path | None = None
+
+
+def tidy(corners: NDArray[np.float32], labels: Sequence[int], shape_hw: tuple[int, int]) -> tuple[Detections, tuple[str, ...]]:
+    """Truth that fits its image: boxes clipped to it, empty ones dropped, each repair told as a note.
+
+    Args:
+        corners: (N, 4) x0 y0 x1 y1, pixels, as the source gives them. labels: N class indices.
+    """
+    corners = np.asarray(corners, np.float32).reshape(-1, 4)
+    if not np.isfinite(corners).all():
+        raise AnnotationError("a box is not finite")
+    ordered = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], axis=1)
+    clipped = boxes.clip(ordered, shape_hw)
+    kept = (clipped[:, 2:] - clipped[:, :2] >= MIN_BOX_PX).all(axis=1)
+    n_clipped = int((np.abs(clipped - corners) > 0.5).any(axis=1)[kept].sum())  # half a pixel is rounding, not a mistake
+    notes = ("box clipped to the image",) * n_clipped + ("empty box dropped",) * int((~kept).sum())
+    truth = Detections(clipped[kept], np.ones(int(kept.sum()), np.float32), np.asarray(labels, np.int64).reshape(-1)[kept])
+    return truth, notes
+
+
+def write_yolo(
+    records: Iterable[Record],
+    out: Path,
+    *,
+    classes: Sequence[str],
+    about: Mapping[str, Any],
+    total: int | None = None,
+    progress: bool = False,
+    **extra: object,
+) -> Path:
+    """Write a YOLO set (`images/`, `labels/`, `data.yaml`, `manifest.json`); a second equal run changes no file.
+
+    Args:
+        about: `name`, `source`, `licence`, … for the manifest, which also gets `classes`, `objects` per split, `notes` (what was
+            repaired, with file names) and `labels_sha256`.
+        total: how many records will come, for the bar. extra: further keys of data.yaml, such as `rbc_px`.
+
+    Returns:
+        The path of data.yaml. Files of an earlier run that are no longer wanted are removed.
+
+    Raises:
+        AnnotationError: no record, two of one name, an unknown split, or `out` holds images that we did not write.
+        ImageError: a source is not a readable image.
+    """
+    entries: list[ManifestEntry] = []
+    notes: defaultdict[str, list[str]] = defaultdict(list)
+    objects: dict[str, Counter[str]] = {s: Counter() for s in SPLITS}
+    digest = hashlib.sha256()
+    old = _written_before(out)
+    for record in tqdm(records, desc=str(about.get("name", "write")), unit="image", total=total, disable=not progress):
+        if record.split not in SPLITS:
+            raise AnnotationError(f"{record.name}: unknown split {record.split!r}; use one of {SPLITS}")
+        file, sha, shape_hw = _place(out, f"images/{record.split}", record.name, record.source, record.image)
+        text = _write_labels(annotations.label_path(out / file), record.truth, shape_hw)
+        digest.update(f"{file}\n{text}".encode())
+        objects[record.split].update(classes[i] for i in record.truth.labels)
+        for note in record.notes:
+            notes[note].append(file)
+        source_file = record.source.name if record.source else ""
+        entries.append(ManifestEntry(file, sha, record.split, source_file, record.slide, record.patient, record.rbc_px))
+    _check_complete([e.file for e in entries], out)
+    _remove_stale(out, old, {e.file for e in entries}, folder="images")
+    splits = [s for s in SPLITS if any(e.split == s for e in entries)]
+    counts = {s: {"images": sum(e.split == s for e in entries), **{c: objects[s][c] for c in classes}} for s in splits}
+    summary = {"classes": list(classes), "objects": counts, "notes": dict(notes), "labels_sha256": digest.hexdigest()}
+    data_yaml = annotations.write_data_yaml(out, classes, splits, **extra)
+    annotations.write_manifest(out, entries, **{**about, **summary})
+    return data_yaml
+
+
+def write_crops(
+    records: Iterable[CropRecord],
+    out: Path,
+    *,
+    crop: CropContract | None,
+    about: Mapping[str, Any],
+    total: int | None = None,
+    progress: bool = False,
+) -> Path:
+    """Write `crops/`, `crops.csv` and `manifest.json`; a second equal run changes no file.
+
+    Args:
+        crop: how the crops were cut from their fields, or None when the source gives crops of its own kind; kept as `crop`
+            in the manifest.
+        about: `name`, `source`, `licence`, `rbc_px`, … for the manifest.
+
+    Returns:
+        The path of crops.csv: file, label, patient, slide, field, split, then the extra columns; unknown is empty.
+
+    Raises:
+        AnnotationError: no record, two of one name, or `out` holds crops that we did not write.
+    """
+    rows: list[dict[str, str]] = []
+    entries: list[ManifestEntry] = []
+    old = _written_before(out)
+    for r in tqdm(records, desc=str(about.get("name", "write")), unit="crop", total=total, disable=not progress):
+        file, sha, _ = _place(out, "crops", r.name, r.source, r.image)
+        known = (file, r.label, r.patient or "", r.slide or "", r.field or "", r.split)
+        rows.append({**dict(zip(CROP_COLUMNS, known, strict=True)), **r.extra})
+        entries.append(ManifestEntry(file, sha, r.split, r.source.name if r.source else (r.field or ""), r.slide, r.patient))
+    _check_complete([e.file for e in entries], out)
+    _remove_stale(out, old, {e.file for e in entries}, folder="crops")
+    columns = dict.fromkeys([*CROP_COLUMNS, *(k for row in rows for k in row)])
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: row["file"]))
+    write_changed(out / "crops.csv", table.getvalue().encode())
+    labels = {s: dict(sorted(Counter(row["label"] for row in rows if row["split"] == s).items())) for s in sorted({e.split for e in entries})}
+    contract = crop.model_dump() if crop else None
+    annotations.write_manifest(out, entries, **{**about, "crop": contract, "labels": labels})
+    return out / "crops.csv"
+
+
+def write_changed(path: Path, content: bytes) -> bool:
+    """Write by temporary file and rename, unless the file already holds exactly this; True when it was written."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def source_folder(path: Path, *wanted: str) -> Path:
+    """`path`, if it is a folder that holds all the `wanted` entries.
+
+    Raises:
+        AnnotationError: it does not; the message names what is missing.
+    """
+    if not path.is_dir():
+        raise AnnotationError(f"{path}: --source: no such folder")
+    for name in wanted:
+        if not (path / name).exists():
+            raise AnnotationError(f"{path}: --source: expected {', '.join(wanted)} in it; {name} is missing")
+    return path
+
+
+def parser(name: str, doc: str | None, *, source_help: str = "folder of the set as its owners give it") -> argparse.ArgumentParser:
+    """The command line that every source shares; a source may add its own flags."""
+    made = argparse.ArgumentParser(prog=f"python -m datasets.{name}", description=(doc or "").split("\n\n")[0])
+    made.add_argument("--source", type=Path, required=True, metavar="DIR", help=source_help)
+    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the prepared set goes")
+    made.add_argument("--quiet", action="store_true", help="no progress bar")
+    return made
+
+
+def add_generic_flags(made: argparse.ArgumentParser) -> None:
+    """What a converter of a format, unlike a known set, must be told."""
+    made.add_argument("--name", default="unnamed", help="name of the set, kept in the manifest")
+    made.add_argument("--licence", default="unknown", help="licence of the images, kept in the manifest")
+    made.add_argument("--classes", metavar="A,B", help="class names in index order (default: those found, sorted)")
+    made.add_argument("--split", default="train", choices=SPLITS, help="split of images that no list names")
+
+
+def run(made: argparse.ArgumentParser, argv: Sequence[str] | None, action: Callable[[argparse.Namespace], Path]) -> int:
+    """Parse, act, say in a few lines what was written; a mistake in the request is one line on stderr and 2."""
+    arguments = made.parse_args(argv)
+    try:
+        if arguments.source.resolve() == arguments.out.resolve():
+            raise AnnotationError(f"{arguments.out}: --out is the source itself; choose another folder")
+        written = action(arguments)
+        lines = describe(written)
+    except SmearError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # read-only folder, full disk, a file where a folder should be
+        print(f"error: {error.filename or arguments.out}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    print("\n".join(lines))
+    return 0
+
+
+def describe(written: Path) -> list[str]:
+    """A prepared set in a few lines: files and classes per split, repairs, where it is."""
+    manifest = annotations.read_manifest(written.parent) or {}
+    counts: dict[str, dict[str, int]] = manifest.get("objects") or manifest.get("labels") or {}
+    lines = [f"{split}: " + ", ".join(f"{n} {what}" for what, n in row.items()) for split, row in counts.items()]
+    lines += [f"note: {note}: {len(files)}, in {', '.join(sorted(set(files))[:3])}" for note, files in manifest.get("notes", {}).items()]
+    return [*lines, f"wrote {written}"]
+
+
+def _place(out: Path, folder: str, name: str, source: Path | None, image: Image | None) -> tuple[str, str, tuple[int, int]]:
+    """Put one image at `folder/name` below `out`; returns its relative posix path, SHA-256 and (height, width)."""
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not name:
+        raise AnnotationError(f"{name!r}: not a name below the folder of the set")
+    if (source is None) == (image is None):
+        raise AnnotationError(f"{name}: give either a source file or an image")
+    suffix = ".png"
+    if source is not None:
+        content = _read(source)
+        image = images.decode(content, name=str(source))
+        if source.suffix.lower() in COPIED_SUFFIXES:
+            suffix = source.suffix.lower()
+        else:
+            content = images.encode(image, suffix)
+    else:
+        assert image is not None
+        content = images.encode(image, suffix)
+    file = f"{folder}/{name}{suffix}"
+    write_changed(out / file, content)
+    return file, hashlib.sha256(content).hexdigest(), (image.shape[0], image.shape[1])
+
+
+def _read(source: Path) -> bytes:
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{source}: cannot read it ({error.strerror})") from error
+
+
+def _write_labels(path: Path, truth: Detections, shape_hw: tuple[int, int]) -> str:
+    scratch = path.with_name(path.name + ".scratch")
+    try:
+        annotations.write_labels(scratch, truth, shape_hw)
+        text = scratch.read_text()
+    finally:
+        scratch.unlink(missing_ok=True)
+    write_changed(path, text.encode())
+    return text
+
+
+def _written_before(out: Path) -> set[str]:
+    manifest = annotations.read_manifest(out)
+    return {entry["file"] for entry in manifest["files"]} if manifest else set()
+
+
+def _check_complete(files: Sequence[str], out: Path) -> None:
+    if not files:
+        raise AnnotationError(f"{out}: the source gave no image")
+    stems = Counter(str(PurePosixPath(f).with_suffix("")) for f in files)  # labels share the stem, whatever the suffix
+    twice = sorted(stem for stem, n in stems.items() if n > 1)
+    if twice:
+        raise AnnotationError(f"{out}: two images would be written to {twice[0]}; give them different names")
+
+
+def _remove_stale(out: Path, old: set[str], new: set[str], *, folder: str) -> None:
+    """Remove what an earlier run wrote and this one did not; refuse to mix with files that are not ours."""
+    here = {p.relative_to(out).as_posix() for p in (out / folder).rglob("*") if p.suffix.lower() in annotations.IMAGE_SUFFIXES}
+    foreign = sorted(here - old - new)
+    if foreign:
+        raise AnnotationError(f"{out}: {foreign[0]} and {len(foreign) - 1} more are not of this set; choose an empty --out")
+    for file in (here & old) - new:
+        (out / file).unlink()
+        annotations.label_path(out / file).unlink(missing_ok=True)
