@@ -1,0 +1,306 @@
+"""Find, read, decode, encode and cut fields: the only file that knows BGR, EXIF, 16 bits and file formats."""
+
+import io
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as pillow
+from PIL import ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from smear.crops import crop
+from smear.errors import ConfigError, ImageError
+from smear.files import write_atomic
+from smear.types import Field, Image
+
+__all__ = ["MAX_PIXELS", "crop", "decode", "encode", "find_fields", "read_bytes", "read_image", "resize", "write_image"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+MAX_PIXELS = 89_478_485  # Pillow's own bomb limit (a quarter gigabyte of RGB); a 40-megapixel field is well below
+MAX_FILE_BYTES = 2**30  # an uncompressed 16-bit RGB image of MAX_PIXELS takes half of it
+JPEG_QUALITY = 92
+
+# The allow-list, by signature and never by suffix. The plugin classes are used directly because `Image.open` reports
+# large images through a process-wide warning filter, which threads cannot use; sizes are checked in `_check_size`.
+_OPENERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
+    (b"\xff\xd8\xff", JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", PngImageFile),
+    (b"BM", BmpImageFile),
+    (b"II*\x00", TiffImageFile),
+    (b"MM\x00*", TiffImageFile),
+    (b"II+\x00", TiffImageFile),  # BigTIFF
+    (b"MM\x00+", TiffImageFile),
+)
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RuntimeError,
+            ZeroDivisionError, AssertionError, struct.error, pillow.DecompressionBombError)  # fmt: skip # all seen from Pillow on damaged files
+_EXIF_ORIENTATION, _TIFF_SUBFILE_TYPE = 0x0112, 254
+_REDUCED_COPY = 1  # bit of the subfile type: a thumbnail or pyramid level of another page
+_DEPTHS = (8, 10, 12, 14, 16, 32)  # bits that cameras deliver inside 16- and 32-bit files
+_HIDDEN = ("thumbs.db", "desktop.ini")
+
+
+def find_fields(root: Path, *, slides: bool = True) -> tuple[Field, ...]:
+    """Every image below a folder, sorted by id; with `slides` the subfolder is the slide.
+
+    Each page of a multi-page TIFF is a field, `a.tif#1`, `a.tif#2`, …; reduced copies of a page (thumbnails, pyramid
+    levels) are not. Hidden files are left out. Linked folders are followed, each folder once. Files are not decoded:
+    one that cannot be opened is a field too and fails later, by name.
+
+    Raises:
+        ConfigError: `root` is not a folder that can be read, or holds no image.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ConfigError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; give a folder of smear images")
+    fields = [f for path in _image_files(root) for f in _fields_of(path, root, slides)]
+    if not fields:
+        raise ConfigError(f"{root}: no images in it ({', '.join(SUFFIXES)})")
+    return tuple(sorted(fields, key=lambda f: (f.id.partition("#")[0], f.page, f.id)))
+
+
+def read_bytes(field: Field) -> bytes:
+    """The file of a field, not decoded.
+
+    Raises:
+        ImageError: it is missing, not a regular file, may not be read, is empty or is larger than `MAX_FILE_BYTES`.
+    """
+    return _read(field.path, field.id)
+
+
+def decode(data: bytes, *, name: str, page: int = 0, max_pixels: int = MAX_PIXELS) -> Image:
+    """RGB uint8 (H, W, 3) of JPEG, PNG, BMP or TIFF bytes, upright by EXIF.
+
+    Grey and palette become RGB, transparency is laid on white, CMYK is converted without profiles. Deep images are
+    scaled by 255 / (2**bits - 1), where bits is the smallest of 8, 10, 12, 14, 16, 32 that holds the largest value
+    (cameras put 12 bits into 16); floats in [0, 1] are scaled by 255. Colour profiles are ignored, as in training.
+
+    Args:
+        data: the file.
+        name: what to call it in errors.
+        page: of a multi-page TIFF, from 0.
+        max_pixels: larger images are refused before they are decoded.
+
+    Raises:
+        ImageError: not one of these formats, damaged, truncated, too large, or no such page.
+    """
+    image = _open(data, name, page, max_pixels)
+    try:
+        deep = _is_deep_colour(image)
+        orientation_before = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if deep:
+            pixels, orientation = _deep_colour(data, image, page), orientation_before
+        else:
+            image.load()
+            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)  # Pillow has turned TIFFs itself and dropped the tag
+            pixels = _rgb(image)
+    except _DAMAGED as error:
+        raise ImageError(f"{name}: damaged or truncated image ({_one_line(error)}); copy it again") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory to decode {image.width}×{image.height} pixels") from error
+    return _upright(pixels, orientation)
+
+
+def read_image(path: Path, *, page: int = 0) -> Image:
+    """`decode` of a file.
+
+    Raises:
+        ImageError: as `read_bytes` and `decode`.
+    """
+    return decode(_read(Path(path), str(path)), name=str(path), page=page)
+
+
+def encode(image: Image, suffix: str) -> bytes:
+    """The bytes of an image file without any metadata; `suffix` such as ".jpg" names the format.
+
+    Raises:
+        ImageError: the suffix is not one we write.
+    """
+    formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+    if suffix.lower() not in formats:
+        raise ImageError(f"{suffix!r}: cannot write this format; use one of {', '.join(SUFFIXES)}")
+    options = {"JPEG": {"quality": JPEG_QUALITY, "subsampling": 0}, "PNG": {"compress_level": 4}}
+    buffer = io.BytesIO()
+    format_name = formats[suffix.lower()]
+    pillow.fromarray(np.ascontiguousarray(image)).save(buffer, format=format_name, **options.get(format_name, {}))
+    return buffer.getvalue()
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write an image atomically, in the format of its suffix, without metadata.
+
+    Raises:
+        ImageError: the suffix is not one we write.
+        OSError: the folder cannot be written or the disk is full; no half file is left.
+    """
+    path = Path(path)
+    write_atomic(path, encode(image, path.suffix))
+
+
+def resize(image: Image, factor: float) -> Image:
+    """The image `factor` times as large, at least 1×1; areas are averaged when shrinking, bicubic when growing."""
+    height, width = (max(1, round(length * factor)) for length in image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return image
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+
+
+def _image_files(root: Path) -> Iterator[Path]:
+    seen = set()
+
+    def fail(error: OSError) -> None:
+        raise ConfigError(f"{error.filename}: cannot read this folder ({error.strerror})") from error
+
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=fail):
+        identity = (os.stat(folder).st_dev, os.stat(folder).st_ino)
+        if identity in seen:  # a link back, or the same folder under a second name: its cells must not count twice
+            subfolders.clear()
+            continue
+        seen.add(identity)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower() not in _HIDDEN and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(folder) / name
+
+
+def _fields_of(path: Path, root: Path, slides: bool) -> Iterator[Field]:
+    relative = path.relative_to(root)
+    name = _printable(relative.as_posix())
+    slide = _printable(relative.parent.as_posix()) if slides and relative.parent.parts else ""
+    pages = _pages(path) if path.suffix.lower() in (".tif", ".tiff") else (0,)
+    for page in pages:
+        yield Field(id=f"{name}#{page + 1}" if len(pages) > 1 else name, path=path, slide=slide, page=page)
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")  # a name that is not UTF-8 must still fit into a report
+
+
+def _pages(path: Path) -> tuple[int, ...]:
+    """The full-size pages of a TIFF; (0,) when it cannot be opened, which the reader will report."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return (0,)
+        with path.open("rb") as file:
+            image = TiffImageFile(file)
+            found = []
+            for page in range(image.n_frames):
+                image.seek(page)
+                if not int(image.tag_v2.get(_TIFF_SUBFILE_TYPE, 0)) & _REDUCED_COPY:
+                    found.append(page)
+        return tuple(found) or (0,)
+    except (*_DAMAGED, EOFError):
+        return (0,)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):  # opening a pipe would wait for ever
+            raise ImageError(f"{name}: not a readable image (not a regular file); remove it")
+        if about.st_size > MAX_FILE_BYTES:
+            raise ImageError(f"{name}: {about.st_size} bytes is more than the limit of {MAX_FILE_BYTES}; cut the image into fields")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{name}: cannot read it ({error.strerror})") from error
+    if not data:
+        raise ImageError(f"{name}: not a readable image (0 bytes); remove it or copy it again")
+    return data
+
+
+def _open(data: bytes, name: str, page: int, max_pixels: int) -> ImageFile.ImageFile:
+    """The image with its header read and its size checked, pixels not decoded."""
+    if not data:
+        raise ImageError(f"{name}: not a readable image (0 bytes); remove it or copy it again")
+    opener = next((opener for signature, opener in _OPENERS if data.startswith(signature)), None)
+    if opener is None:
+        raise ImageError(f"{name}: not a readable image (not JPEG, PNG, BMP or TIFF inside); remove it or convert it")
+    try:
+        image = opener(io.BytesIO(data))
+        _check_size(image, name, max_pixels)
+        if page:
+            image.seek(page)
+            _check_size(image, name, max_pixels)
+    except EOFError as error:
+        raise ImageError(f"{name}: has no page {page + 1}") from error
+    except _DAMAGED as error:
+        raise ImageError(f"{name}: not a readable image ({_one_line(error)}); copy it again") from error
+    return image
+
+
+def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
+    if image.width < 1 or image.height < 1:
+        raise ImageError(f"{name}: not a readable image ({image.width}×{image.height} pixels)")
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            f"{name}: {image.width}×{image.height} pixels is more than the limit of {max_pixels}; cut the image into fields"
+        )
+
+
+def _is_deep_colour(image: ImageFile.ImageFile) -> bool:
+    """Whether Pillow would throw away the low bits of 16-bit colour; grey keeps them."""
+    rawmodes = [str(part) for tile in image.tile for part in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))]
+    return image.mode in ("RGB", "RGBA", "LA") and any("16" in mode for mode in rawmodes)
+
+
+def _deep_colour(data: bytes, image: ImageFile.ImageFile, page: int) -> Image:
+    ok, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+    if not ok or not pages or pages[0].shape[:2] != (image.height, image.width):
+        raise OSError("16-bit colour could not be decoded")
+    pixels = pages[0]
+    if pixels.ndim == 2:
+        return _from_deep(pixels)
+    rgb = pixels[:, :, 2::-1].astype(np.float64)
+    if pixels.shape[2] == 4:
+        limit = 2.0 ** _depth(pixels) - 1
+        rgb = limit + (rgb - limit) * (pixels[:, :, 3:] / limit)  # on white
+    return _from_deep(np.rint(rgb).astype(np.int64))
+
+
+def _rgb(image: pillow.Image) -> Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep(np.asarray(image))
+    if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
+        image = image.convert("RGBA")
+        image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def _from_deep(values: NDArray) -> Image:
+    """Grey (H, W) or RGB (H, W, 3) of any number type → uint8 RGB, by the rule stated in `decode`."""
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise ValueError("pixel values are negative or not finite")
+    fraction = np.issubdtype(values.dtype, np.floating) and values.max() <= 1
+    scaled = values * (255.0 if fraction else 255.0 / (2.0 ** _depth(values) - 1))
+    eight = np.rint(scaled).astype(np.uint8)
+    return np.ascontiguousarray(eight if eight.ndim == 3 else np.repeat(eight[:, :, None], 3, axis=2))
+
+
+def _depth(values: NDArray) -> int:
+    largest = float(values.max())
+    depth = next((bits for bits in _DEPTHS if largest < 2.0**bits), None)
+    if depth is None:
+        raise ValueError(f"pixel value {largest:g} does not fit in 32 bits")
+    return depth
+
+
+def _upright(pixels: Image, orientation: object) -> Image:
+    """Undo an EXIF orientation, 1 to 8; anything else means upright. Source: EXIF 2.32, tag 0x0112."""
+    turns = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+    quarter_turns, mirrored = turns.get(orientation, (0, False)) if isinstance(orientation, int) else (0, False)
+    if mirrored:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
