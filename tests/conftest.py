@@ -1,0 +1,74 @@
+"""What every test gets: no network, no telemetry, settings of third parties in a folder of its own."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from smear.quiet import silence
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-network", action="store_true", help="also run the tests marked network")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Set before anything imports matplotlib, ultralytics or onnxruntime, and inherited by the processes that tests start.
+    os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="leukofield-tests-")
+    os.environ.setdefault("MPLBACKEND", "agg")
+    silence()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unmet = {}
+    if not config.getoption("--run-network"):
+        unmet["network"] = "needs the internet: give --run-network"
+    if find_spec("ray") is None:
+        unmet["ray"] = "needs the package ray"
+    if any("gpu" in item.keywords for item in items) and not _has_cuda():
+        unmet["gpu"] = "needs a CUDA device"
+    for item in items:
+        for mark in unmet.keys() & item.keywords.keys():
+            item.add_marker(pytest.mark.skip(reason=unmet[mark]))
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Refuse every connection and name look-up beyond this machine, and fail the test that tried, even if it caught the refusal."""
+    if "network" in request.keywords:
+        yield
+        return
+    tried: list[Any] = []
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not _is_local(address[0]):
+            tried.append(address)
+            raise OSError(f"tests are offline; tried to reach {address!r}")
+        connect(self, address)
+
+    def guarded_look_up(host: Any, *args: Any, **options: Any) -> Any:
+        if not _is_local(host):
+            tried.append(host)
+            raise socket.gaierror(f"tests are offline; tried to look up {host!r}")
+        return look_up(host, *args, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+    yield
+    if tried:
+        pytest.fail(f"the network was asked for: {tried}")
+
+
+def _is_local(host: Any) -> bool:
+    return host in (None, "", "localhost", "127.0.0.1", "::1", socket.gethostname())
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
