@@ -45,6 +45,7 @@ class Record:
     patient: str | None = None
     rbc_px: float | None = None
     notes: tuple[str, ...] = ()
+    source_file: str | None = None  # what the manifest calls the source, when its file name is not enough
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def write_yolo(
         objects[record.split].update(classes[i] for i in record.truth.labels)
         for note in record.notes:
             notes[note].append(file)
-        source_file = record.source.name if record.source else ""
+        source_file = record.source_file or (record.source.name if record.source else "")
         entries.append(ManifestEntry(file, sha, record.split, source_file, record.slide, record.patient, record.rbc_px))
     _check_complete([e.file for e in entries], out)
     _remove_stale(out, old, {e.file for e in entries}, folder="images")
@@ -226,7 +227,7 @@ def run(made: argparse.ArgumentParser, argv: Sequence[str] | None, action: Calla
     """Parse, act, say in a few lines what was written; a mistake in the request is one line on stderr and 2."""
     arguments = made.parse_args(argv)
     try:
-        if arguments.source.resolve() == arguments.out.resolve():
+        if "source" in arguments and arguments.source.resolve() == arguments.out.resolve():
             raise AnnotationError(f"{arguments.out}: --out is the source itself; choose another folder")
         written = action(arguments)
         lines = describe(written)
