@@ -64,10 +64,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     key = ".".join(map(str, first["loc"])) or "the file"
     if first["type"] == "extra_forbidden":
         return f"{key}: unknown key{_suggestion(key, model)}"
-    context = {k: v for k, v in first.get("ctx", {}).items()}
     message = first["msg"].replace("Input should be", "must be").replace("Input should", "must")
     rule = _RULES.get(first["type"], message[:1].lower() + message[1:])
-    said = rule.format(**context) if first["type"] in _RULES else rule
+    said = rule.format(**first.get("ctx", {})) if first["type"] in _RULES else rule
     return f"{key}: {said}" if first["type"] in ("missing", "value_error") else f"{key}: {said}, got {first['input']!r}"
 
 

@@ -17,9 +17,7 @@ NEUTRAL_GREY = 128
 _EDGE_PX = 1.0  # detectors stop within a pixel of the border
 
 
-def crop(
-    image: Image, box: NDArray[np.float32], contract: CropContract, *, rbc_px: float, out_px: int
-) -> tuple[Image, tuple[str, ...]]:
+def crop(image: Image, box: NDArray[np.float32], contract: CropContract, *, rbc_px: float, out_px: int) -> tuple[Image, tuple[str, ...]]:
     """A square view of one cell, centred on its box to the nearest pixel, and what is wrong with it.
 
     Beyond the field the nearest edge pixel is repeated. Shrinking averages areas, growing is bicubic.

@@ -40,8 +40,10 @@ _OPENERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"II+\x00", TiffImageFile),  # BigTIFF
     (b"MM\x00+", TiffImageFile),
 )
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RuntimeError,
-            ZeroDivisionError, AssertionError, struct.error, pillow.DecompressionBombError)  # fmt: skip # all seen from Pillow on damaged files
+_DAMAGED = (  # what Pillow raises on damaged files; it does not wrap them
+    *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RuntimeError),
+    *(ZeroDivisionError, AssertionError, struct.error, pillow.DecompressionBombError),
+)
 _EXIF_ORIENTATION, _TIFF_SUBFILE_TYPE = 0x0112, 254
 _REDUCED_COPY = 1  # bit of the subfile type: a thumbnail or pyramid level of another page
 _DEPTHS = (8, 10, 12, 14, 16, 32)  # bits that cameras deliver inside 16- and 32-bit files
@@ -241,9 +243,7 @@ def _check_size(image: ImageFile.ImageFile, name: str, max_pixels: int) -> None:
     if image.width < 1 or image.height < 1:
         raise ImageError(f"{name}: not a readable image ({image.width}×{image.height} pixels)")
     if image.width * image.height > max_pixels:
-        raise ImageError(
-            f"{name}: {image.width}×{image.height} pixels is more than the limit of {max_pixels}; cut the image into fields"
-        )
+        raise ImageError(f"{name}: {image.width}×{image.height} pixels is more than the limit of {max_pixels}; cut the image into fields")
 
 
 def _is_deep_colour(image: ImageFile.ImageFile) -> bool:

@@ -68,7 +68,7 @@ def _check_safetensors(name: str, data: bytes) -> None:
 
 
 def _check_json(name: str, data: bytes) -> None:
-    if not data.lstrip()[:1] in (b"{", b"["):
+    if data.lstrip()[:1] not in (b"{", b"["):
         raise ModelError(f"{name}: not a JSON file; export it again")
 
 

@@ -48,16 +48,16 @@ class ModelCard(Settings):
     classes: tuple[str, ...] = Field(min_length=1)
     white_classes: tuple[str, ...] = ()
     red_class: str | None = None
-    files: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
     input_px: int = Field(ge=8, le=8192)
     normalise: Literal["unit", "imagenet", "minmax"]
     head: Literal["yolo", "sigmoid", "softmax"]
     crop: CropContract | None = None
     rbc_px: float | None = Field(None, gt=0, allow_inf_nan=False)
-    thresholds: dict[str, float] = {}
+    thresholds: dict[str, float] = Field(default_factory=dict)
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
-    metrics: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
     data: tuple[dict[str, Any], ...] = ()
     licence: str = "AGPL-3.0-or-later"
     limits: str = "Research use only; not a diagnostic device."

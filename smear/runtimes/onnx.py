@@ -1,0 +1,83 @@
+"""ONNX Runtime: the default; CPU everywhere, CUDA where its GPU wheel is installed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smear.errors import MissingExtra, ModelError
+from smear.models import Bundle
+from smear.quiet import silence
+from smear.runtimes import parse_device
+from smear.types import Runtime
+
+_SILENT = 4  # only fatal errors are logged; all others reach the caller as exceptions
+_CUDA = "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A loaded ONNX graph; float16 inputs and outputs are converted, so that callers see float32 alone."""
+
+    session: Any
+    input_name: str
+    input_type: type
+    providers: tuple[str, ...]
+
+    def __call__(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        if len(batch) == 0:  # not every graph takes an empty batch, but its output shapes are needed
+            return tuple(out[:0] for out in self(np.zeros((1, *batch.shape[1:]), np.float32)))
+        outputs = self.session.run(None, {self.input_name: np.ascontiguousarray(batch, self.input_type)})
+        return tuple(np.asarray(out, np.float32) for out in outputs)
+
+
+def open_onnx(bundle: Bundle, *, device: str, threads: int | None, build_module: Callable | None = None) -> Runtime:
+    """Load the bundle's one `.onnx` file from its checked bytes; `build_module` is not used.
+
+    Raises:
+        ModelError: the graph cannot be loaded, does not take one dynamic batch of images, or CUDA was asked for in vain.
+        MissingExtra: onnxruntime is not installed.
+    """
+    silence()
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingExtra("runtime 'onnx'", "onnxruntime", "onnx") from error
+    onnxruntime.disable_telemetry_events()
+    name = bundle.file(".onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    providers = _providers(device, onnxruntime.get_available_providers())
+    try:
+        session = onnxruntime.InferenceSession(bundle.read(name), options, providers=providers)
+    except Exception as error:  # onnxruntime's own classes derive from Exception directly, one for each status code
+        raise ModelError(f"{bundle.root / name}: cannot be loaded ({_one_line(error)}); export it again") from error
+    if parse_device(device)[0] == "cuda" and _CUDA not in session.get_providers():  # it falls back to the CPU in silence
+        raise ModelError(f"device: {device!r} could not be used by onnxruntime; check the CUDA driver or use 'cpu'")
+    inputs = session.get_inputs()
+    types = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in types:
+        raise ModelError(f"{bundle.root / name}: must take one batch of images (B, 3, H, W) in float, takes {_described(inputs)}")
+    if isinstance(inputs[0].shape[0], int):
+        raise ModelError(f"{bundle.root / name}: takes batches of {inputs[0].shape[0]} only; export it again with a dynamic batch")
+    return OnnxNetwork(session, inputs[0].name, types[inputs[0].type], tuple(session.get_providers()))
+
+
+def _providers(device: str, available: list[str]) -> list[Any]:
+    kind, index = parse_device(device)
+    cpu, cuda = "CPUExecutionProvider", (_CUDA, {"device_id": index})
+    if kind == "cuda" and _CUDA not in available:
+        raise ModelError(f"device: {device!r} needs onnxruntime-gpu, this onnxruntime has no CUDA; use 'cpu' or 'auto'")
+    return [cpu] if kind == "cpu" or _CUDA not in available else [cuda, cpu]
+
+
+def _described(inputs: list[Any]) -> str:
+    return ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "nothing"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
