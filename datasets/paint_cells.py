@@ -52,26 +52,30 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "blast": Kind(
         "ALL", (1.72, 0.13, 1.35, 2.25), (0.76, 0.95), "round", (0.5, 1.7), 0.40, (0.028, 0.055), (0.10, 0.24), 0.15,
-        (0, 3), 0.9, (0.8, 1.5), 0.0, (0, 0), 0.15,
+        (0, 3), 1.1, (0.8, 1.5), 0.0, (0, 0), 0.15,
     ),
     "lymphocyte": Kind(
-        "HEM", (1.30, 0.13, 1.02, 1.75), (0.64, 0.92), "round", (0.1, 0.7), 0.06, (0.070, 0.130), (0.20, 0.42), 0.75,
-        (0, 0), 0.7, (0.6, 1.3), 0.0, (0.12, 0.03), 0.03,
+        "HEM", (1.30, 0.13, 1.02, 1.75), (0.64, 0.92), "round", (0.1, 0.7), 0.06, (0.070, 0.130), (0.16, 0.36), 0.7,
+        (0, 0), 0.9, (0.6, 1.3), 0.0, (0.12, 0.03), 0.03,
     ),
     "neutrophil": Kind(
-        "HEM", (1.75, 0.09, 1.45, 2.1), (0.36, 0.52), "lobes", (0.3, 0.9), 0.0, (0.060, 0.110), (0.18, 0.36), 0.7,
-        (0, 0), 0.7, (0.45, 0.9), 0.75, (0.30, 0.022), 0.05,
+        "HEM", (1.75, 0.09, 1.45, 2.1), (0.34, 0.50), "lobes", (0.3, 1.1), 0.0, (0.050, 0.100), (0.14, 0.32), 0.6,
+        (0, 0), 0.9, (0.45, 0.9), 0.75, (0.30, 0.022), 0.05,
     ),
     "monocyte": Kind(
-        "HEM", (2.0, 0.10, 1.65, 2.5), (0.48, 0.66), "kidney", (0.5, 1.2), 0.0, (0.045, 0.085), (0.14, 0.28), 0.45,
-        (0, 0), 1.6, (0.7, 1.2), 0.1, (0.15, 0.02), 0.45,
+        "HEM", (2.0, 0.10, 1.65, 2.5), (0.46, 0.66), "kidney", (0.5, 1.6), 0.0, (0.045, 0.085), (0.14, 0.28), 0.45,
+        (0, 0), 2.0, (0.7, 1.2), 0.1, (0.15, 0.02), 0.45,
     ),
     "eosinophil": Kind(
-        "HEM", (1.80, 0.08, 1.5, 2.1), (0.30, 0.45), "bilobed", (0.3, 0.9), 0.0, (0.060, 0.110), (0.18, 0.36), 0.7,
-        (0, 0), 0.7, (0.7, 1.1), 1.0, (0.75, 0.045), 0.0,
+        "HEM", (1.80, 0.08, 1.5, 2.1), (0.30, 0.45), "bilobed", (0.3, 0.9), 0.0, (0.050, 0.100), (0.14, 0.32), 0.6,
+        (0, 0), 0.9, (0.9, 1.4), 1.0, (0.55, 0.028), 0.0,
+    ),
+    "basophil": Kind(
+        "HEM", (1.65, 0.09, 1.35, 1.95), (0.60, 0.90), "kidney", (1.0, 2.0), 0.0, (0.035, 0.055), (0.35, 0.55), 1.0,
+        (0, 0), 1.1, (0.8, 1.5), 0.2, (0.80, 0.040), 0.0,
     ),
 }  # fmt: skip
-HEM_SHARES = {"lymphocyte": 0.62, "neutrophil": 0.22, "monocyte": 0.09, "eosinophil": 0.07}
+HEM_SHARES = {"lymphocyte": 0.61, "neutrophil": 0.21, "monocyte": 0.09, "eosinophil": 0.06, "basophil": 0.03}
 
 
 def grid(reach: int, offset_xy: tuple[float, float] = (0.0, 0.0)) -> tuple[Plane, Plane]:
@@ -262,8 +266,8 @@ def _cytoplasm(rng: np.random.Generator, kind: Kind, rho: Plane, rbc_px: float) 
     pink = np.full_like(rho, kind.pinkness)
     amount, size = kind.granules
     if amount:
-        grains = ramp(smooth_noise(rng, rho.shape, max(0.6, size * rbc_px)) - 0.3, 1.0)
-        body = body + amount * (grains - 0.3) * 1.6
+        grains = np.tanh(1.3 * smooth_noise(rng, rho.shape, max(0.6, size * rbc_px)))
+        body = body + amount * grains
     return np.clip(body, 0.05, None).astype(np.float32), pink
 
 
@@ -289,14 +293,20 @@ def _round_nucleus(rng: np.random.Generator, kind: Kind, dx: Plane, dy: Plane, i
     rho, edge = relative_radius(x, y, shape * size)
     depth = (1 - rho) * edge
     if rng.random() < kind.cleft:
-        turn, deep, bend = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 0.95) * size, rng.uniform(-0.35, 0.35)
-        along = x * np.cos(turn) + y * np.sin(turn) - (size - deep)  # pixels outward from the cleft's blind end
-        across = np.abs(y * np.cos(turn) - x * np.sin(turn) - bend * along**2 / size)
-        fold = np.hypot(across, np.minimum(along, 0)) - rng.uniform(0.01, 0.12) * size - rng.uniform(0.0, 0.3) * np.clip(along, 0, None)
-        blend = np.float32(0.12 * size)  # round the corners: smooth minimum of the two distances
-        h = np.clip(0.5 + 0.5 * (fold - depth) / blend, 0, 1)
-        depth = fold * (1 - h) + depth * h - blend * h * (1 - h)
+        depth = _cleave(rng, depth, x, y, size)
     return depth.astype(np.float32)
+
+
+def _cleave(rng: np.random.Generator, depth: Plane, x: Plane, y: Plane, size: float) -> Plane:
+    """Cut a bent fold or a notch into a nucleus of radius `size`, all pixels; corners are rounded by a smooth minimum of distances."""
+    turn, deep, bend = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 1.0) * size, rng.uniform(-0.6, 0.6)
+    along = x * np.cos(turn) + y * np.sin(turn) - (size - deep)  # outward from the blind end
+    across = np.abs(y * np.cos(turn) - x * np.sin(turn) - bend * along * np.abs(along) / size)
+    opening = rng.uniform(0.0, 0.18 if deep > 0.5 * size else 0.6)
+    fold = np.hypot(across, np.minimum(along, 0)) - rng.uniform(0.0, 0.04) * size - opening * np.clip(along, 0, None)
+    blend = np.float32(rng.uniform(0.08, 0.2) * size)
+    h = np.clip(0.5 + 0.5 * (fold - depth) / blend, 0, 1)
+    return (fold * (1 - h) + depth * h - blend * h * (1 - h)).astype(np.float32)
 
 
 def _lobed_nucleus(rng: np.random.Generator, kind: Kind, dx: Plane, dy: Plane, inside: NDArray[np.bool_], radius_px: float,
@@ -321,10 +331,11 @@ def _lobed_nucleus(rng: np.random.Generator, kind: Kind, dx: Plane, dy: Plane, i
 
 
 def _segmented(rng: np.random.Generator, kind: Kind, dx: Plane, dy: Plane, inside: NDArray[np.bool_], radius_px: float) -> Plane:
+    shape = {"spread": rng.uniform(0.44, 0.58), "sizes": (0.24, 0.36), "smooth": 0.6}
+    if rng.random() < 0.2:  # band form: one long curved rod
+        return _lobed_nucleus(rng, kind, dx, dy, inside, radius_px, n=7, arc=rng.uniform(2.6, 4.8), **{**shape, "sizes": (0.24, 0.28)})
     n = int(rng.choice((2, 3, 4, 5), p=(0.12, 0.42, 0.34, 0.12)))
-    return _lobed_nucleus(
-        rng, kind, dx, dy, inside, radius_px, n=n, arc=rng.uniform(2.4, 4.6), spread=0.47, sizes=(0.27, 0.40), smooth=0.62
-    )
+    return _lobed_nucleus(rng, kind, dx, dy, inside, radius_px, n=n, arc=rng.uniform(1.1, 1.5) * (n - 1), **shape)
 
 
 def _bilobed(rng: np.random.Generator, kind: Kind, dx: Plane, dy: Plane, inside: NDArray[np.bool_], radius_px: float) -> Plane:

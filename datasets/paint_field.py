@@ -29,6 +29,7 @@ CLASSES_WBC = ("WBC", "RBC", "Platelets")
 SHARP_RBC_PX = 36  # red cells smaller than this are painted larger and averaged down
 VISIBLE_SHARE = 0.3  # a cell of which less can be seen is not labelled
 MARGIN = 2.4  # canvas beyond the field, red-cell diameters: cells are cut by the border, not by their patch
+WHITE_HIDING = 0.9  # how much of what lies below a white cell is lost
 GLARE = 0.04  # stray light: no stain is black in any channel
 MAX_TRIES = 8  # places tried for one cell before it is left out
 
@@ -185,11 +186,9 @@ def _lay(
     mask = _mask(patch, place.kind)
     top, left = iy - mask.shape[0] // 2, ix - mask.shape[1] // 2
     window = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
-    if place.kind == "RBC":
-        canvas[window] += patch.density
-    else:
-        canvas[window] *= 1 - 0.9 * patch.cover[..., None]
-        canvas[window] += patch.density
+    hiding = style.hiding if place.kind == "RBC" else WHITE_HIDING
+    canvas[window] *= 1 - np.float32(hiding) * patch.cover[..., None]
+    canvas[window] += patch.density
     owner[window][mask] = number
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1, int(mask.sum())

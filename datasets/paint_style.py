@@ -73,6 +73,7 @@ class SlideStyle:
     refractile: float  # share of red cells with a drying artefact
     coverage: float  # area of red cells over area of field
     cohesion: float  # chance that a red cell is laid against another
+    hiding: float  # how much an upper red cell hides a lower one: 0 their densities add, 1 only the upper is seen
     closest: float  # smallest centre distance of two red cells, in sums of their radii
     white_rate: float  # white cells per red-cell-diameter square of field
     blast_share: float  # ALL among the white cells
@@ -96,6 +97,7 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
     u = rng.uniform
     nucleus = _mix(rng, NUCLEUS_COLOURS)
     strength = float(np.clip(np.exp(rng.normal(0.0, 0.38)), 0.42, 2.1))
+    piled = rng.random() < 0.12  # rouleaux: red cells stacked like coins
     weak_camera = float(min(1.0, strength))  # pale slides are pale in everything
     return SlideStyle(
         background=_background(rng),
@@ -118,8 +120,9 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
         crenated=float(u(0.1, 0.7)) if rng.random() < 0.12 else float(u(0.0, 0.02)),
         refractile=float(u(0.05, 0.5)) if rng.random() < 0.15 else 0.0,
         coverage=float(u(0.18, 0.8)),
-        cohesion=float(u(0.0, 0.75)),
-        closest=float(u(0.5, 0.98)),
+        cohesion=float(u(0.75, 0.95)) if piled else float(u(0.0, 0.75)),
+        hiding=float(u(0.0, 0.9)),
+        closest=float(u(0.3, 0.5)) if piled else float(u(0.5, 0.98)),
         white_rate=float(np.exp(rng.normal(np.log(1 / 38), 0.55))),
         blast_share=float(0.15 + 0.7 * rng.beta(1.6, 1.6)),
         platelet_rate=float(np.exp(rng.normal(np.log(1 / 40), 0.8))),
