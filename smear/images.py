@@ -43,6 +43,7 @@ _OPENERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
 _DAMAGED = (  # what Pillow raises on damaged files; it does not wrap them
     *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RuntimeError),
     *(ZeroDivisionError, AssertionError, struct.error, pillow.DecompressionBombError),
+    UserWarning,  # damaged TIFF tags are only warned of; whoever makes warnings errors gets an ImageError
 )
 _EXIF_ORIENTATION, _TIFF_SUBFILE_TYPE = 0x0112, 254
 _REDUCED_COPY = 1  # bit of the subfile type: a thumbnail or pyramid level of another page
@@ -295,7 +296,7 @@ def _depth(values: NDArray) -> int:
 
 def _upright(pixels: Image, orientation: object) -> Image:
     """Undo an EXIF orientation, 1 to 8; anything else means upright. Source: EXIF 2.32, tag 0x0112."""
-    turns = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+    turns = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
     quarter_turns, mirrored = turns.get(orientation, (0, False)) if isinstance(orientation, int) else (0, False)
     if mirrored:
         pixels = pixels[:, ::-1]
