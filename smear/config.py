@@ -27,6 +27,7 @@ _RULES = {  # pydantic error type → our words; {…} are keys of the error's c
     "dict_type": "must be a mapping of keys",
     "value_error": "{error}",
 }
+_MAX_SHOWN = 120  # characters of a wrong value that an error repeats
 
 
 class Settings(BaseModel):
@@ -67,7 +68,12 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     message = first["msg"].replace("Input should be", "must be").replace("Input should", "must")
     rule = _RULES.get(first["type"], message[:1].lower() + message[1:])
     said = rule.format(**first.get("ctx", {})) if first["type"] in _RULES else rule
-    return f"{key}: {said}" if first["type"] in ("missing", "value_error") else f"{key}: {said}, got {first['input']!r}"
+    return f"{key}: {said}" if first["type"] in ("missing", "value_error") else f"{key}: {said}, got {_short(first['input'])}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -127,8 +133,10 @@ class _UniqueKeys(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key_node.value!r} is given twice", key_node.start_mark)
-            seen.add(key_node.value if isinstance(key_node.value, str) else id(key_node))
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
