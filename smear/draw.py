@@ -22,7 +22,9 @@ OTHER_COLOURS = {"RBC": GREY, "Platelets": ORANGE}
 WHITE_CELL_COLOUR = GREEN  # a white cell without a label
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 FONT_CAP_PX = 22.0  # height of a capital at fontScale 1
-READABLE_SIDE_PX, MAX_ENLARGE = 900, 4  # smaller fields are enlarged by a whole factor, so that text beside 20-px cells can be read
+READABLE_SIDE_PX, MAX_ENLARGE = 1000, 4  # smaller fields are enlarged by a whole factor, so that text beside 20-px cells can be read
+SUITS_MOST = 0.85  # a form of label is used when this share of the cells has room for it
+TEXT_ON_TEXT = 3.0  # covering a label is this much worse than covering a cell
 NOTICE = "research use only"
 
 
@@ -44,16 +46,16 @@ class _Style:
 class _Label:
     text: str
     colour: Colour
-    box: NDArray[np.float32]  # (4,) of the cell
     place: tuple[int, int, int, int]  # x0 y0 x1 y1 of the label
 
 
 def draw_field(image: Image, result: FieldResult) -> Image:
     """Paint a result on a copy of its field.
 
-    A field smaller than `READABLE_SIDE_PX` is enlarged 2, 3 or 4 times, and a strip below the picture names the field, the counts (it is also the
-    legend) and the ruler; so the copy may be larger than the field. Labels lie outside their cell where there is room; the numbers are the
-    `cell` column of `cells.csv`. In a crowded field labels are shortened, in this order: number, label and probability; label and probability; number.
+    A field smaller than `READABLE_SIDE_PX` is enlarged 2, 3 or 4 times, and a strip below the picture names the field, the ruler and
+    the counts (it is also the legend); so the copy may be larger than the field. Labels lie outside their cell where there is room; the
+    numbers are the `cell` column of `cells.csv`. A label reads "12: ALL .93"; in a crowded field "ALL .93", and where even that would
+    cover a neighbour "12".
 
     Args:
         image: (H, W, 3) the field that `result` is about.
@@ -69,7 +71,8 @@ def draw_field(image: Image, result: FieldResult) -> Image:
     style = _style(canvas.shape[:2], [factor * float(d) for d in boxes.diameters(result.detections.boxes[result.is_white])])
     _draw_others(canvas, result, factor, style)
     for cell in sorted(cells, key=lambda c: c.needs_review):
-        _draw_box(canvas, cell.box * factor, _colour(cell, result), _width(cell, result, style), dashed=cell.needs_review, dash=2 * style.text_px // 3)
+        width, dash = _width(cell, result, style), 2 * style.text_px // 3 if cell.needs_review else None
+        _draw_box(canvas, _corners(cell.box * factor, canvas.shape[:2]), _colour(cell, result), width, dash=dash)
     for label in _place_labels(cells, result, factor, style, canvas.shape[:2]):
         _draw_label(canvas, label, style)
     return np.vstack([canvas, _footer(result, cells, canvas.shape[1], style)])
@@ -86,7 +89,7 @@ def _style(shape_hw: tuple[int, int], diameters_px: Sequence[float]) -> _Style:
     if diameters_px:
         wanted = min(wanted, float(np.median(diameters_px)) / 3)
     text_px = int(np.clip(round(wanted), 11, 48))
-    return _Style(text_px, thick=max(2, round(text_px / 4)), thin=max(1, round(text_px / 7)), hair=max(1, round(text_px / 14)))
+    return _Style(text_px, thick=max(3, round(text_px / 4)), thin=max(1, round(text_px / 8)), hair=max(1, round(text_px / 14)))
 
 
 def _colour(cell: Cell, result: FieldResult) -> Colour:
@@ -94,7 +97,7 @@ def _colour(cell: Cell, result: FieldResult) -> Colour:
 
 
 def _width(cell: Cell, result: FieldResult, style: _Style) -> int:
-    return style.thick if cell.label and cell.label == result.classes[0] else style.thin + 1
+    return style.thick if cell.label and cell.label == result.classes[0] else max(2, style.thick // 2)
 
 
 def _draw_others(canvas: Image, result: FieldResult, factor: int, style: _Style) -> None:
@@ -108,13 +111,13 @@ def _draw_others(canvas: Image, result: FieldResult, factor: int, style: _Style)
     canvas[:] = cv2.addWeighted(layer, 0.6, canvas, 0.4, 0)
 
 
-def _draw_box(canvas: Image, box: NDArray[np.float32], colour: Colour, width: int, *, dashed: bool, dash: int) -> None:
-    """A coloured frame on a paper-white one, which keeps it visible on any stain."""
-    x0, y0, x1, y1 = _corners(box, canvas.shape[:2])
+def _draw_box(canvas: Image, corners: tuple[int, int, int, int], colour: Colour, width: int, *, dash: int | None) -> None:
+    """A coloured frame, dashed or not, on a paper-white one that keeps it visible on any stain."""
+    x0, y0, x1, y1 = corners
     sides = (((x0, y0), (x1, y0)), ((x1, y0), (x1, y1)), ((x1, y1), (x0, y1)), ((x0, y1), (x0, y0)))
     cv2.rectangle(canvas, (x0, y0), (x1, y1), PAPER, width + 2, cv2.LINE_AA)
     for start, end in sides:
-        for a, b in _dashes(start, end, dash) if dashed else ((start, end),):
+        for a, b in ((start, end),) if dash is None else _dashes(start, end, dash):
             cv2.line(canvas, a, b, colour, width, cv2.LINE_AA)
 
 
@@ -125,36 +128,40 @@ def _dashes(start: tuple[int, int], end: tuple[int, int], dash: int) -> list[tup
     return [((int(a[0]), int(a[1])), (int(b[0]), int(b[1]))) for a, b in zip(at[:-1:2], at[1::2], strict=True)]
 
 
-def _place_labels(
-    cells: Sequence[Cell], result: FieldResult, factor: int, style: _Style, shape_hw: tuple[int, int]
-) -> tuple[_Label, ...]:
-    """The longest form of label that can be placed without a collision; if none can, the shortest."""
+def _place_labels(cells: Sequence[Cell], result: FieldResult, factor: int, style: _Style, shape_hw: tuple[int, int]) -> tuple[_Label, ...]:
+    """The longest form of label that suits nearly all cells; the few that would collide get a shorter one."""
+    colours = [_colour(c, result) for c in cells]
     cell_boxes = [c.box * factor for c in cells]
     placed: tuple[_Label, ...] = ()
-    for form in (_full_text, _short_text, _number_text):
-        texts = [form(c) for c in cells]
-        placed, n_collisions = _place(texts, cell_boxes, [_colour(c, result) for c in cells], style, shape_hw)
-        if not n_collisions:
+    for first in range(len(FORMS) - 1):
+        texts = [tuple(form(c) for form in FORMS[first:]) for c in cells]
+        placed = _place(texts, cell_boxes, colours, style, shape_hw)
+        if sum(label.text == forms[0] for label, forms in zip(placed, texts, strict=True)) >= SUITS_MOST * len(cells):
             break
     return placed
 
 
 def _place(
-    texts: Sequence[str], cell_boxes: Sequence[NDArray], colours: Sequence[Colour], style: _Style, shape_hw: tuple[int, int]
-) -> tuple[tuple[_Label, ...], int]:
-    """Put each label where it covers the least of other labels and cells; also count those that cover something."""
-    taken: list[tuple[int, int, int, int]] = []
-    labels, n_collisions = [], 0
-    for i, (text, box) in enumerate(zip(texts, cell_boxes, strict=True)):
+    texts: Sequence[tuple[str, ...]],
+    cell_boxes: Sequence[NDArray[np.float32]],
+    colours: Sequence[Colour],
+    style: _Style,
+    shape_hw: tuple[int, int],
+) -> tuple[_Label, ...]:
+    """Give each cell the first of its texts that covers no other label or cell; if none can, the last one, where it covers least."""
+    labels: list[_Label] = []
+    for i, (forms, box) in enumerate(zip(texts, cell_boxes, strict=True)):
+        taken = [label.place for label in labels]
         others = np.array([*taken, *(b for j, b in enumerate(cell_boxes) if j != i)], np.float32).reshape(-1, 4)
-        weights = np.array([3.0] * len(taken) + [1.0] * (len(others) - len(taken)))  # text on text is worst
-        places = _candidates(box, _text_size(text, style), style, shape_hw)
-        costs = [float((weights * _overlap(np.array(p, np.float32), others)).sum()) for p in places]
-        best = int(np.argmin(costs))
-        n_collisions += costs[best] > 0
-        taken.append(places[best])
-        labels.append(_Label(text, colours[i], box, places[best]))
-    return tuple(labels), n_collisions
+        weights = np.where(np.arange(len(others)) < len(taken), TEXT_ON_TEXT, 1.0)
+        for text in forms:
+            places = _candidates(box, _text_size(text, style), style, shape_hw)
+            costs = [float((weights * _overlap(np.array(p, np.float32), others)).sum()) for p in places]
+            best = int(np.argmin(costs))
+            if costs[best] == 0 or text == forms[-1]:
+                labels.append(_Label(text, colours[i], places[best]))
+                break
+    return tuple(labels)
 
 
 def _candidates(
@@ -193,20 +200,26 @@ def _footer(result: FieldResult, cells: Sequence[Cell], width: int, style: _Styl
     for text, colour in _legend(result, cells):
         if x + _text_width(text, text_px) + 2 * text_px > width:
             break
-        cv2.rectangle(strip, (x, 2 * line - text_px), (x + text_px, 2 * line), colour, cv2.FILLED)
+        corners = (x, 2 * line - text_px, x + text_px, 2 * line)
+        if colour is None:
+            _draw_box(strip, corners, INK, max(1, text_px // 8), dash=text_px // 4)
+        else:
+            cv2.rectangle(strip, corners[:2], corners[2:], colour, cv2.FILLED)
         _text(strip, text, (x + round(1.5 * text_px), 2 * line), text_px, INK)
         x += _text_width(text, text_px) + 3 * text_px
     return strip
 
 
-def _legend(result: FieldResult, cells: Sequence[Cell]) -> list[tuple[str, Colour]]:
-    entries = [(f"{name} {sum(c.label == name for c in cells)}", CLASS_COLOURS[i % len(CLASS_COLOURS)]) for i, name in enumerate(result.classes)]
-    unlabelled = sum(not c.label for c in cells)
+def _legend(result: FieldResult, cells: Sequence[Cell]) -> list[tuple[str, Colour | None]]:
+    """What the boxes mean and how many there are; None stands for the dashed frame."""
+    entries: list[tuple[str, Colour | None]] = [
+        (f"{name} {sum(c.label == name for c in cells)}", CLASS_COLOURS[i % len(CLASS_COLOURS)]) for i, name in enumerate(result.classes)
+    ]
+    unlabelled, n_review = sum(not c.label for c in cells), sum(c.needs_review for c in cells)
     if unlabelled or not result.classes:
         entries.append((f"white cells {unlabelled}", WHITE_CELL_COLOUR))
-    n_review = sum(c.needs_review for c in cells)
     if n_review and result.classes:
-        entries.append((f"of these to review (dashed, ?) {n_review}", PAPER))
+        entries.append((f"to review {n_review}", None))
     white = {result.detector_classes[k] for k in result.detections.labels[result.is_white]}
     others = [name for name in result.detector_classes if name in OTHER_COLOURS and name not in white]
     return entries + [(f"{name} {result.count(name)}", OTHER_COLOURS[name]) for name in others]
@@ -225,6 +238,9 @@ def _short_text(cell: Cell) -> str:
 
 def _number_text(cell: Cell) -> str:
     return f"{cell.index}{'?' if cell.needs_review else ''}"
+
+
+FORMS = (_full_text, _short_text, _number_text)  # longest first
 
 
 def _decimals(share: float) -> str:
@@ -255,7 +271,7 @@ def _fit(text: str, text_px: int, width: int) -> str:
 
 
 def _corners(box: NDArray[np.float32], shape_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    x0, y0, x1, y1 = (int(round(float(v))) for v in box)
+    x0, y0, x1, y1 = (round(float(v)) for v in box)
     return max(x0, 0), max(y0, 0), min(x1, shape_hw[1] - 1), min(y1, shape_hw[0] - 1)
 
 

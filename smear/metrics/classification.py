@@ -12,7 +12,7 @@ METRICS = ("accuracy", "precision", "recall", "specificity", "f1", "balanced_acc
 
 
 def classification_metrics(
-    truth: NDArray[np.int64], probabilities: NDArray[np.float32], classes: Sequence[str], *, positive: str = "ALL"
+    truth: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str], *, positive: str = "ALL"
 ) -> dict[str, Any]:
     """Metrics of N labelled cells; all but the counts are shares in [0, 1], higher is better.
 
@@ -78,12 +78,12 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
-def _check(truth: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str], positive: str) -> None:
+def _check(truth: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str], positive: str) -> None:
     if positive not in classes:
         raise ValueError(f"positive class {positive!r} is not one of {list(classes)}")
     if truth.ndim != 1 or len(truth) != len(probabilities):
         raise ValueError(f"truth has shape {truth.shape}, probabilities {probabilities.shape}")
-    if len(truth) and not (0 <= truth.min() and truth.max() < len(classes)):
+    if len(truth) and (truth.min() < 0 or truth.max() >= len(classes)):
         raise ValueError(f"truth must index the {len(classes)} classes, got {truth.min()} to {truth.max()}")
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities must be finite; leave out cells without a label")

@@ -171,7 +171,7 @@ def _coco_precision(truths: Sequence[Detections], found: Sequence[Detections], n
 
 
 def _coco(data_set: dict[str, Any], rows: Sequence[Detections]) -> COCO:
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image_id, detections in enumerate(rows):
         for (x0, y0, x1, y1), score, label in zip(
             detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True

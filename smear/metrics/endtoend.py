@@ -15,16 +15,21 @@ from smear.types import Cell, Detections, FieldFailure, Outcome
 
 @dataclass(frozen=True)
 class Pair:
-    """One true white cell and the detection that was matched to it, or a lone half.
+    """One true white cell with the detection that was matched to it, or a lone half.
 
-    truth: class index of the true cell; -1 for a white cell of unknown kind; None for an extra detection.
-    found: the detected cell; None for a missed one. field: index of the field.
+    field: index of the field. truth: class index of the true cell, -1 for a white cell of unknown kind, None for an extra detection.
+    found: the detected cell, None for a missed one. probabilities: (C,) in the order of the classes asked for, NaN when there are none.
     """
 
     field: int
     truth: int | None
     found: Cell | None
-    probabilities: NDArray[np.float64]  # (C,) in the order of `classes`, NaN when missed or not labelled
+    probabilities: NDArray[np.float64]
+
+    @property
+    def label(self) -> int | None:
+        """Class index of the label given; None for a missed or unlabelled cell."""
+        return int(self.probabilities.argmax()) if np.isfinite(self.probabilities).all() else None
 
 
 def end_to_end(
@@ -42,17 +47,19 @@ def end_to_end(
     Detected white cells are matched to true ones greedily by score at `iou`, whatever their label. A failed field misses all its cells.
 
     - `white`: recall and precision of white cells (`n_truth = n_matched + n_missed`, `n_found = n_matched + n_extra`).
-    - `owners`: each true cell of known kind once: found and `right`, found and `wrong`, sent to `review`, or `missed`; they add up to `n_labelled`.
+    - `owners`: each true cell of known kind once: found and `right`, found and `wrong`, sent to `review`, or `missed`;
+      they add up to `n_labelled`.
     - `matched`: `classification_metrics` of the cells that were found and labelled.
-    - `all`: the same cells plus the missed and unlabelled ones, which **count as wrong**: for accuracy, recall and specificity they are
-      never correct, and for `roc_auc` they get the worst score of their kind (0 when `positive`, 1 when not). `precision` counts every detection
-      called `positive`, extras included.
+    - `all`: those and the missed and unlabelled ones, which **count as wrong**: for accuracy, recall and specificity they are never
+      correct, and for `roc_auc` they get the worst score of their kind (0 when `positive`, 1 when not). `precision` and `f1` count
+      every detection called `positive`, extras included.
 
     Args:
         truths: one per field; labels index `truth_classes`.
         results: one per field, in the same order.
         classes: the classifier's classes, in any order the results know.
-        truth_classes: names of the truth's labels, default `classes`; names that are neither in `classes` nor in `white_classes` are no white cells.
+        truth_classes: names of the truth's labels, default `classes`; a name that is neither in `classes` nor in `white_classes` is
+            no white cell.
         white_classes: names of white cells of unknown kind, which count for `white` alone.
 
     Raises:
@@ -64,7 +71,7 @@ def end_to_end(
     n_matched = sum(p.truth is not None and p.found is not None for p in pairs)
     white = Counts(n_truth, n_found, n_matched)
     known = [p for p in pairs if p.truth is not None and p.truth >= 0]
-    labelled = [p for p in known if np.isfinite(p.probabilities).all()]
+    labelled = [p for p in known if p.label is not None]
     return {
         "white": {
             "recall": white.recall,
@@ -141,30 +148,29 @@ def _owners(known: Sequence[Pair]) -> dict[str, int]:
         elif pair.found.needs_review:
             counts["review"] += 1
         else:
-            counts["right" if int(pair.probabilities.argmax()) == pair.truth else "wrong"] += 1
+            counts["right" if pair.label == pair.truth else "wrong"] += 1
     return counts
 
 
 def _all_cells(known: Sequence[Pair], extra: Sequence[Pair], positive: int) -> dict[str, Any]:
     """Metrics over every true cell of known kind; see the rule for missed cells in `end_to_end`."""
     is_true = np.array([p.truth == positive for p in known], bool)
-    answered = np.array([bool(np.isfinite(p.probabilities).all()) for p in known], bool)
-    called = np.array([bool(a) and int(p.probabilities.argmax()) == positive for p, a in zip(known, answered, strict=True)], bool)
-    worst = np.where(answered, called, ~is_true)  # a missed negative counts as called positive for the specificity alone
-    right = np.array([bool(a) and int(p.probabilities.argmax()) == p.truth for p, a in zip(known, answered, strict=True)], bool)
-    scores = np.array([p.probabilities[positive] if a else float(not t) for p, a, t in zip(known, answered, is_true, strict=True)], float)
-    n_extra_positive = sum(bool(np.isfinite(p.probabilities).all()) and int(p.probabilities.argmax()) == positive for p in extra)
-    recall_and_specificity = rates(is_true, worst)
-    hits, n_called = int((called & is_true).sum()), int(called.sum()) + n_extra_positive
-    n_true = int(is_true.sum())
+    is_answered = np.array([p.label is not None for p in known], bool)
+    is_right = np.array([p.label == p.truth for p in known], bool)
+    is_called = np.array([p.label == positive for p in known], bool)
+    scores = np.array([float(p.truth != positive) if p.label is None else p.probabilities[positive] for p in known], np.float64)
+    n_extra_positive = sum(p.label == positive for p in extra)
+    wrongly_called = np.where(is_answered, is_called, ~is_true)  # a missed cell counts as called the other kind
+    hits, called = int((is_called & is_true).sum()), int(is_called.sum()) + n_extra_positive
+    shares = rates(is_true, wrongly_called)
     return {
-        "accuracy": float(right.mean()) if len(known) else math.nan,
-        "precision": hits / n_called if n_called else math.nan,
-        "recall": recall_and_specificity["recall"],
-        "specificity": recall_and_specificity["specificity"],
-        "f1": 2 * hits / (n_called + n_true) if n_called + n_true else math.nan,
-        "roc_auc": roc_auc(is_true, scores) if len(known) else math.nan,
+        "accuracy": float(is_right.mean()) if len(known) else math.nan,
+        "precision": hits / called if called else math.nan,
+        "recall": shares["recall"],
+        "specificity": shares["specificity"],
+        "f1": 2 * hits / (called + int(is_true.sum())) if called + is_true.sum() else math.nan,
+        "roc_auc": roc_auc(is_true, scores),
         "n": len(known),
-        "n_missed": int((~answered).sum()),
+        "n_missed": int((~is_answered).sum()),
         "n_extra_positive": n_extra_positive,
     }

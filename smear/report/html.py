@@ -41,7 +41,7 @@ def render_html(report: Mapping[str, Any], gallery: Sequence[GalleryItem] = ()) 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "number": _number, "picture": _picture, "figure": _figure, "pretty": _pretty, "ratio": _ratio}
+    environment.filters |= FILTERS
     shown = {label: choose_cells([g for g in gallery if g.label == label]) for label in _labels(report, gallery)}
     page = environment.get_template("report.html.j2").render(
         report=report,
@@ -84,7 +84,15 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _percent(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    """A share as per cent; one that is not quite 0 or 1 is never rounded to it."""
+    if value is None:
+        return "–"
+    step = 10.0**-digits
+    if 0 < value < step / 2 / 100:
+        return f"< {step:.{digits}f} %"
+    if 1 - step / 2 / 100 <= value < 1:
+        return f"> {100 - step:.{digits}f} %"
+    return f"{100 * value:.{digits}f} %"
 
 
 def _number(value: float | None, digits: int = 0) -> str:
@@ -109,3 +117,6 @@ def _figure(svg: str) -> str:
 
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+FILTERS = {"percent": _percent, "number": _number, "picture": _picture, "figure": _figure, "pretty": _pretty, "ratio": _ratio}

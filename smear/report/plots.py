@@ -43,7 +43,7 @@ def precision_recall_figure(curves: Mapping[str, Sequence[float]]) -> str:
         if curves:
             axes.legend(loc="lower left")
 
-    return _svg(paint, (4.2, 3.2))
+    return _svg(paint, (3.8, 2.9))
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
@@ -63,7 +63,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return _svg(paint, (3.2, 3.2))
+    return _svg(paint, (2.9, 2.9))
 
 
 def reliability_figure(stated: Sequence[float], observed: Sequence[float], n: Sequence[int]) -> str:
@@ -75,7 +75,7 @@ def reliability_figure(stated: Sequence[float], observed: Sequence[float], n: Se
         axes.scatter(stated, observed, s=sizes, color=COLOURS[1], alpha=0.75, linewidths=0)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="probability stated", ylabel="share observed", aspect="equal")
 
-    return _svg(paint, (3.2, 3.2))
+    return _svg(paint, (2.9, 2.9))
 
 
 def _svg(paint: Any, size_inches: tuple[float, float]) -> str:

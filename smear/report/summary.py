@@ -6,25 +6,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from smear.metrics.statistics import clopper_pearson
+from smear.models import ModelCard
 from smear.report.records import SCHEMA, jsonable
 from smear.types import FieldFailure, FieldResult, Outcome
 
 NOTICE = "Research use only; not a diagnostic device."
 CONFIDENCE = 0.95
+RED_CLASS, PLATELET_CLASS = "RBC", "Platelets"  # the detector's card may name another red class
 PACKAGES = ("leukofield", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch", "pydantic", "scipy", "scikit-learn")
-CARD_KEYS = ("name", "task", "architecture", "classes", "files", "input_px", "crop", "rbc_px", "thresholds", "temperature", "metrics", "data")
+CARD_KEYS = (
+    *("name", "task", "architecture", "classes", "files", "input_px", "crop", "rbc_px", "thresholds", "temperature"),
+    *("metrics", "training", "data", "licence", "limits"),
+)
 EXAMPLES = 20  # fields named under one warning; the count beside it is complete
-
-
-class Card(Protocol):
-    """What the summary needs of a ModelCard."""
-
-    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
 @dataclass
@@ -46,11 +45,9 @@ class _Tally:
 def summarise(
     outcomes: Iterable[Outcome],
     *,
-    cards: Sequence[Card] = (),
+    cards: Sequence[ModelCard] = (),
     config: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
-    red_class: str = "RBC",
-    platelet_class: str = "Platelets",
 ) -> dict[str, Any]:
     """Fold outcomes, one at a time and in any order, into the plain dict that is `report.json`; NaN is already null.
 
@@ -58,9 +55,10 @@ def summarise(
     unlabelled cells count as white cells and for the review, not for the share. `wbc_per_rbc` is null where no red cell was found.
 
     Args:
-        cards: the cards of the models that were used.
+        cards: the cards of the models that were used; the detector's says which class is the red cell.
         config: the resolved configuration of the run.
-        metrics: what an evaluation adds (`detection`, `cells_on_truth`, `end_to_end`), else None.
+        metrics: what an evaluation adds, else None: any of `detection` (`coco_metrics`), `pr_curves` (`pr_curves`), `cells_on_truth`
+            (`classification_metrics`) and `end_to_end` (`end_to_end`), which the page shows.
     """
     total = _Tally()
     slides: dict[str, _Tally] = {}
@@ -84,7 +82,8 @@ def summarise(
         fields.append(_field_row(outcome))
         for text in dict.fromkeys([*outcome.warnings, *(w for cell in outcome.cell_warnings for w in cell)]):
             warned.setdefault(text, []).append(outcome.field.id)
-    names = (tuple(detector_classes), tuple(classes), red_class, platelet_class)
+    red_class = next((card.red_class for card in cards if card.red_class), RED_CLASS)
+    names = (tuple(detector_classes), tuple(classes), red_class)
     return jsonable(
         {
             "schema": SCHEMA,
@@ -138,7 +137,7 @@ def _count(tally: _Tally, outcome: Outcome) -> None:
             tally.review_labels[cell.label] += cell.needs_review
 
 
-def _summary(tally: _Tally, detector_classes: Sequence[str], classes: Sequence[str], red_class: str, platelet_class: str) -> dict[str, Any]:
+def _summary(tally: _Tally, detector_classes: Sequence[str], classes: Sequence[str], red_class: str) -> dict[str, Any]:
     n_red = tally.detected[red_class] if red_class in detector_classes else None
     n_labelled = sum(tally.labels.values())
     return {
@@ -146,7 +145,7 @@ def _summary(tally: _Tally, detector_classes: Sequence[str], classes: Sequence[s
         "n_failed_fields": tally.n_failed,
         "n_white": tally.n_white,
         "n_red": n_red,
-        "n_platelets": tally.detected[platelet_class] if platelet_class in detector_classes else None,
+        "n_platelets": tally.detected[PLATELET_CLASS] if PLATELET_CLASS in detector_classes else None,
         "wbc_per_rbc": tally.n_white / n_red if n_red else None,
         "n_labelled": n_labelled,
         "n_needs_review": tally.n_review,
@@ -191,6 +190,6 @@ def _field_row(result: FieldResult) -> dict[str, Any]:
     }
 
 
-def _short_card(card: Card) -> dict[str, Any]:
+def _short_card(card: ModelCard) -> dict[str, Any]:
     full = card.model_dump(mode="json")
-    return {key: full.get(key) for key in (*CARD_KEYS, "training", "licence", "limits")}
+    return {key: full.get(key) for key in CARD_KEYS}
