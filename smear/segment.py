@@ -8,6 +8,7 @@ from smear.types import Image
 
 _MIN_SHARE, _MAX_SHARE = 0.25, 1.0  # a cell fills this much of its ellipse; less is a lost cytoplasm, and more is not possible
 _MIN_CONTRAST = 6.0  # Lab units; below it there is nothing but glass and noise
+_BLUR = 1 / 80  # of the side: granules and vacuoles are smaller than this, cells and cytoplasm are larger
 _NUCLEUS_SHARE = 0.05  # a nucleus smaller than this share of the ellipse is a speck
 
 
@@ -27,7 +28,7 @@ def central_cell(view: Image, inside: NDArray[np.bool_], *, background_rgb: NDAr
     """
     if inside.sum() < 16:
         return None
-    lab = _lab(cv2.GaussianBlur(view, (3, 3), 0))
+    lab = _lab(cv2.GaussianBlur(view, (0, 0), max(0.8, view.shape[0] * _BLUR)))
     glass = _lab(background_rgb.reshape(1, 1, 3).astype(np.uint8))[0, 0]
     contrast = np.linalg.norm(lab - glass, axis=2)  # (S, S)
     threshold = max(_MIN_CONTRAST, 0.5 * _otsu(contrast[inside]))
@@ -36,7 +37,7 @@ def central_cell(view: Image, inside: NDArray[np.bool_], *, background_rgb: NDAr
     if nucleus is None:
         return None
     cell = stained & ~_red(lab, inside, nucleus, contrast > threshold)
-    cell = _component_with(_smooth(cell | nucleus), nucleus)
+    cell = _component_with(_smooth(cell | nucleus), nucleus) & inside
     share = cell.sum() / inside.sum()
     return cell if _MIN_SHARE <= share <= _MAX_SHARE else None
 
@@ -84,9 +85,12 @@ def _component_with(mask: NDArray[np.bool_], seed: NDArray[np.bool_]) -> NDArray
 
 
 def _smooth(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    disc = _disc(max(1, mask.shape[0] // 75))
-    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc)
-    return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, disc) > 0
+    """Bays and cracks closed, then spurs and specks cut off."""
+    disc = _disc(max(1, mask.shape[0] // 40))
+    room = 2 * len(disc)  # a margin, or the border of the crop would shape the mask
+    padded = np.pad(mask.astype(np.uint8), room)
+    smooth = cv2.morphologyEx(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc), cv2.MORPH_OPEN, disc)
+    return smooth[room:-room, room:-room] > 0
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:

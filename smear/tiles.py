@@ -24,9 +24,7 @@ def plan_tiles(shape_hw: tuple[int, int], *, tile_px: int, overlap_px: int) -> t
         raise ConfigError(f"overlap_px: must be in [0, tile_px = {tile_px}), got {overlap_px}")
     rows, columns = (_plan_axis(length, tile_px, overlap_px) for length in shape_hw)
     return tuple(
-        Tile(view=(vx0, vy0, vx1, vy1), core=(cx0, cy0, cx1, cy1))
-        for (vy0, vy1, cy0, cy1) in rows
-        for (vx0, vx1, cx0, cx1) in columns
+        Tile(view=(vx0, vy0, vx1, vy1), core=(cx0, cy0, cx1, cy1)) for (vy0, vy1, cy0, cy1) in rows for (vx0, vx1, cx0, cx1) in columns
     )
 
 
