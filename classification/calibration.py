@@ -1,0 +1,91 @@
+"""What validation decides after training: the temperature, when to ask for a review, and how well stains are crossed."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, softmax
+
+from smear.metrics.classification import roc_auc
+
+TEMPERATURES = (0.05, 20.0)  # beyond this a network is broken rather than over-confident
+
+
+def to_probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
+    """(N, 1) or (N, C) logits → (N, C) float32, rows sum to 1; one logit is that of the first of two classes."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    if scaled.shape[1] == 1:
+        first = expit(scaled[:, 0])
+        return np.stack([first, 1 - first], axis=1).astype(np.float32)
+    return softmax(scaled, axis=1).astype(np.float32)
+
+
+def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """The number that, dividing (N, 1) or (N, C) logits, makes their probabilities fit the labels best (negative log-likelihood).
+
+    One number cannot change the order of two cells. 1.0 when N is 0. Source: Guo et al. 2017.
+    """
+    if not len(labels):
+        return 1.0
+    both = np.asarray(logits, np.float64)
+    if both.shape[1] == 1:
+        both = np.concatenate([both, np.zeros_like(both)], axis=1)
+
+    def loss(log_temperature: float) -> float:
+        return float(-log_softmax(both / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels].mean())
+
+    found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def review_threshold(probabilities: NDArray[np.float32], labels: NDArray[np.int64], *, accuracy: float, max_share: float) -> float:
+    """The lowest confidence such that the cells at or above it are right with at least this `accuracy`.
+
+    When that would send more than `max_share` of the cells to review, the confidence that sends this share. At least
+    1 / C: no label is less sure. Cells are (N, C) float32 with labels (N,); N = 0 gives 1 / C.
+    """
+    floor = 1 / probabilities.shape[1]
+    if not len(labels):
+        return floor
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    right_above = np.cumsum((probabilities.argmax(axis=1) == labels)[order]) / np.arange(1, len(labels) + 1)
+    enough = np.flatnonzero(right_above >= accuracy)
+    wanted = float(confidence[order[enough[-1]]]) if len(enough) else 1.0
+    return max(floor, min(wanted, float(np.quantile(confidence, max_share))))
+
+
+def stain_aucs(
+    positive: NDArray[np.bool_], scores: NDArray[np.floating], stains: NDArray[np.str_], *, min_cells: int = 1
+) -> dict[str, float]:
+    """ROC-AUC within each stain that has at least `min_cells` of both kinds; cells of stain "" are left out."""
+    aucs = {}
+    for stain in sorted(set(stains.tolist()) - {""}):
+        inside = stains == stain
+        if min(int(positive[inside].sum()), int((~positive[inside]).sum())) >= min_cells:
+            aucs[stain] = roc_auc(positive[inside], scores[inside])
+    return aucs
+
+
+def pair_aucs(
+    positive: NDArray[np.bool_], scores: NDArray[np.floating], stains: NDArray[np.str_], *, min_cells: int = 1
+) -> dict[tuple[str, str], float]:
+    """ROC-AUC of the positives of one stain against the rest of another (or the same), for all pairs with `min_cells` each.
+
+    A network that reads the stain instead of the cell fails in some pair, even where every stain holds one class alone.
+    """
+    names = sorted(set(stains.tolist()) - {""})
+    groups = {(name, kind): scores[(stains == name) & (positive == kind)] for name in names for kind in (True, False)}
+    aucs = {}
+    for a in names:
+        for b in names:
+            high, low = groups[a, True], groups[b, False]
+            if min(len(high), len(low)) >= min_cells:
+                aucs[a, b] = roc_auc(np.repeat([True, False], [len(high), len(low)]), np.concatenate([high, low]))
+    return aucs
+
+
+def worst(aucs: dict) -> float:
+    """The smallest area; NaN when there is none."""
+    return min(aucs.values(), default=math.nan)

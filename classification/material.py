@@ -1,0 +1,63 @@
+"""What a training works on, read and checked before the first step: pictures, labels, stains, and who is in which part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classification.crops import CropTable, load_images, read_crops
+from classification.settings import TrainSettings
+from smear.errors import AnnotationError, ConfigError
+from smear.types import Image
+
+
+@dataclass(frozen=True)
+class Material:
+    """N crops in memory (N, S, S, 3), their table and stains (N,), and the rows to train on, validate on, and hold out."""
+
+    table: CropTable
+    images: Image
+    stains: NDArray[np.str_]
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        return self.table.labels
+
+
+def prepare(settings: TrainSettings, data: Sequence[Path]) -> Material:
+    """Read the crops, load the pictures, set the held-out stain aside.
+
+    Raises:
+        AnnotationError, ImageError: the tables, their splits or their pictures are wrong.
+        ConfigError: no such stain, or a choice that these splits cannot support.
+    """
+    table = read_crops(data, settings.classes, label_column=settings.label_column)
+    stains, splits = table.column(settings.stain_column), table.column("split")
+    held_out = np.zeros(len(table), bool)
+    if settings.holdout.stain is not None:
+        held_out = stains == settings.holdout.stain
+        if not held_out.any():
+            raise ConfigError(
+                f"holdout.stain: no crop has {settings.stain_column} {settings.holdout.stain!r}; it is one of {_named(stains)}"
+            )
+    train, val = (np.flatnonzero((splits == name) & ~held_out) for name in ("train", "val"))
+    for name, rows in (("train", train), ("val", val)):
+        missing = [c for i, c in enumerate(table.classes) if not (table.labels[rows] == i).any()]
+        if missing:
+            raise AnnotationError(f"{', '.join(map(str, data))}: split {name!r} has no crop of class {missing[0]!r}")
+    by_stain = settings.select != "val_auc" or settings.balance.by == "class_stain"
+    if by_stain and not (stains[np.concatenate([train, val])] != "").all():
+        raise ConfigError(
+            f"stain_column: select {settings.select!r} and balance.by {settings.balance.by!r} need a stain for every crop, "
+            f"but column {settings.stain_column!r} is missing or has empty values"
+        )
+    return Material(table, load_images(table, size=settings.imgsz), stains, train, val, np.flatnonzero(held_out))
+
+
+def _named(stains: NDArray[np.str_]) -> str:
+    return ", ".join(sorted(set(stains.tolist()) - {""})) or "none at all"

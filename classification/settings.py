@@ -1,0 +1,96 @@
+"""All settings of one classifier training: what `configs/classify.yaml`, `--set` and the flags may say, checked at once."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from smear.config import Settings
+
+
+class Optimiser(Settings):
+    """AdamW with linear warm-up, then cosine decay to zero; `ema` keeps a running average of the weights (0: off)."""
+
+    lr: float = Field(1e-3, gt=0, le=1)
+    weight_decay: float = Field(0.05, ge=0, le=1)
+    warmup_epochs: float = Field(1.0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    ema: float = Field(0.998, ge=0, lt=1)
+
+
+class Balance(Settings):
+    """Which cells weigh more, counted in the training split only.
+
+    by: "none"; "class" makes the classes equal; "class_stain" makes the classes equal within every stain that has both,
+    so that stain tells nothing about the class. How: "sampler" draws cells by weight, "loss" weighs their loss.
+    cap: no cell weighs more than this times the mean.
+    """
+
+    by: Literal["none", "class", "class_stain"] = "class"
+    how: Literal["sampler", "loss"] = "sampler"
+    cap: float = Field(10.0, ge=1)
+
+
+class Holdout(Settings):
+    """A stain that training and validation never see; the run is scored on it afterwards. None: nothing is held out."""
+
+    stain: str | None = None
+
+
+class Review(Settings):
+    """When a label needs a second look: below the lowest confidence above which validation is right this often."""
+
+    accuracy: float = Field(0.95, gt=0.5, lt=1)
+    max_share: float = Field(0.3, ge=0, le=1)
+
+
+class Export(Settings):
+    """What the bundle holds: weights in 16 bits (float32 in and out), and whether the safetensors go along."""
+
+    half: bool = False
+    safetensors: bool = True
+
+
+class TrainSettings(Settings):
+    """One training run; the defaults are the LeukoDetect network without its augmentation (that stands in the config file).
+
+    select: what picks the best epoch and stops early, on the validation split. "val_auc": all cells together;
+    "worst_stain_auc": the worst stain that has both classes; "worst_pair_auc": the worst pair of stains, positives of one
+    against the rest of the other, defined even where each stain has one class. min_cells: fewer cells are no stain.
+    epoch_cells: cells drawn in one epoch; None: as many as the training split has. workers: processes that augment; 0: none.
+    """
+
+    name: str = "all-hem"
+    model: str = "densenet121"
+    head: str = "leukodetect"
+    front: str = "none"
+    weights: str = "none"
+    classes: tuple[str, ...] = Field(("ALL", "HEM"), min_length=2)
+    label_column: str = "label"
+    stain_column: str = "stain"
+    imgsz: int = Field(224, ge=64, le=1024)
+    normalise: Literal["unit", "imagenet", "minmax"] = "imagenet"
+    epochs: int = Field(30, ge=1)
+    batch: int = Field(32, ge=2)
+    epoch_cells: int | None = Field(None, ge=2)
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    workers: int = Field(0, ge=0, le=64)
+    optimiser: Optimiser = Optimiser()
+    balance: Balance = Balance()
+    holdout: Holdout = Holdout()
+    select: Literal["val_auc", "worst_stain_auc", "worst_pair_auc"] = "val_auc"
+    min_cells: int = Field(10, ge=1)
+    patience: int = Field(10, ge=1)
+    review: Review = Review()
+    augment: tuple[dict[str, Any], ...] = ()
+    export: Export = Export()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes: a name is given twice: {list(self.classes)!r}")
+        if self.optimiser.warmup_epochs >= self.epochs and self.optimiser.warmup_epochs > 1:
+            raise ValueError("optimiser.warmup_epochs: must be less than epochs")
+        return self

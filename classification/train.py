@@ -1,0 +1,230 @@
+"""`python -m classification.train --data crops.csv --model densenet121`: one visible loop from crops to a checked bundle."""
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from classification import run_folder
+from classification.augment import build_augmentation
+from classification.batches import epoch_order, sample_weights, training_batches
+from classification.calibration import fit_temperature, review_threshold, to_probabilities
+from classification.evaluate import write_predictions
+from classification.export import write_bundle
+from classification.material import Material, prepare
+from classification.networks import HEADS, Network, build, load_weights
+from classification.selection import best_epoch, describe_predictions, has_stalled, validation_scores
+from classification.settings import TrainSettings
+from classification.steps import (
+    autocast,
+    cell_losses,
+    choose_device,
+    choose_precision,
+    learning_rate,
+    parameter_groups,
+    predict_logits,
+    update_average,
+    with_state,
+)
+from smear.config import load
+from smear.errors import ConfigError, ModelError, SmearError
+from smear.models import ModelCard
+
+N_PROBE = 64  # real crops on which the ONNX file is compared with torch
+FLAGS = ("model", "weights", "epochs", "batch", "imgsz", "device", "seed")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The card of the bundle, and how the held-out stain was labelled: (M,) int64 and (M, C) float32; M is 0 without one."""
+
+    card: ModelCard
+    held_out_labels: NDArray[np.int64]
+    held_out_probabilities: NDArray[np.float32]
+
+
+def train(
+    settings: TrainSettings, data: Sequence[Path], out: Path, *, resume: bool = False, command: str = "", progress: bool = False
+) -> Trained:
+    """Train one classifier and leave a run folder: config, origin, metrics, curves, checkpoints and `bundle/`.
+
+    A run that was killed and resumed ends with the same weights as one that was not, on the same machine.
+
+    Raises:
+        ConfigError, AnnotationError, ImageError: the request or the data is wrong; said before the first step.
+        ModelError: the loss is no longer finite; checkpoints of the epochs before stay.
+    """
+    augment = build_augmentation(settings.augment)
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    material = prepare(settings, data)
+    weights = sample_weights(material.labels[material.train], material.stains[material.train], settings.balance)
+    loss_weights = torch.ones(len(material.labels), device=device)
+    if settings.balance.how == "loss":
+        loss_weights[torch.from_numpy(material.train)] = torch.from_numpy(weights).float().to(device)
+    labels = torch.from_numpy(np.array(material.labels)).to(device)
+
+    about = run_folder.describe_run(command, settings, material.table.about)
+    torch.manual_seed(settings.seed)
+    network = build(settings.model, settings.head, len(settings.classes), front=settings.front)
+    state = run_folder.start_run(out, settings, about, resume=resume)
+    if state is None:
+        load_weights(network, settings.weights, architecture=settings.model)
+    network = network.to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(parameter_groups(network, settings.optimiser.weight_decay))
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    history: list[dict[str, float]] = []
+    if state is not None:
+        history, average = state["history"], {name: tensor.to(device) for name, tensor in state["average"].items()}
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        scaler.load_state_dict(state["scaler"])
+
+    n_cells = settings.epoch_cells or len(material.train)
+    n_steps = math.ceil(n_cells / settings.batch)
+    for epoch in range(len(history) + 1, settings.epochs + 1):
+        if has_stalled(history, settings.patience):
+            break
+        torch.manual_seed(settings.seed * 100_003 + epoch)  # dropout must not depend on where a run was resumed
+        order = material.train[epoch_order(weights, n_cells, balance=settings.balance, seed=settings.seed, epoch=epoch)]
+        batches = training_batches(material.images, order, augment=augment, epoch=epoch, settings=settings)
+        losses: list[float] = []
+        network.train()
+        for pictures, cells in tqdm(batches, desc=f"epoch {epoch}/{settings.epochs}", total=n_steps, leave=False, disable=not progress):
+            step = (epoch - 1) * n_steps + len(losses)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, settings, n_steps)
+            with autocast(device, precision):
+                logits = network(pictures.to(device, non_blocking=True))
+            each = cell_losses(logits, labels[cells], smoothing=settings.optimiser.label_smoothing)
+            loss = (each * loss_weights[cells]).mean()
+            losses.append(loss.item())
+            _refuse_nan(losses[-1], f"epoch {epoch}, step {len(losses)}: the training loss", out, history)
+            optimiser.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimiser)
+            nn.utils.clip_grad_norm_(network.parameters(), settings.optimiser.clip_norm)
+            scaler.step(optimiser)
+            scaler.update()
+            update_average(average, network, decay=settings.optimiser.ema, step=step)
+
+        averaged = with_state(network, average)
+        val_logits = predict_logits(averaged, material.images[material.val], settings.normalise, device, precision)
+        scores = validation_scores(val_logits, material.labels[material.val], material.stains[material.val], settings)
+        _refuse_nan(scores["val_loss"], f"epoch {epoch}: the validation loss", out, history)
+        history = [*history, {"epoch": epoch, "lr": group["lr"], "train_loss": float(np.mean(losses)), **scores}]
+        if best_epoch(history) == epoch:
+            run_folder.write_best(out, average)
+        state = {"network": network.state_dict(), "average": average, "optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}
+        run_folder.write_checkpoint(out, {**state, "history": history})
+        run_folder.write_history(out, history)
+        if progress:
+            print("  ".join(f"{key} {value:.4g}" for key, value in history[-1].items()), flush=True)
+    best = with_state(network.cpu(), run_folder.read_best(out))
+    return _finish(best, material, settings, out, about={**about, "best_epoch": best_epoch(history)})
+
+
+def _finish(best: Network, material: Material, settings: TrainSettings, out: Path, *, about: dict[str, Any]) -> Trained:
+    """Calibrate on validation, score, look at the held-out stain, export and compare."""
+    cpu = torch.device("cpu")
+    val = material.val
+    labels, stains = material.labels, material.stains
+    logits = predict_logits(best, material.images[val], settings.normalise, cpu, torch.float32)
+    temperature = fit_temperature(logits, labels[val])
+    probabilities = to_probabilities(logits, temperature)
+    review = review_threshold(probabilities, labels[val], accuracy=settings.review.accuracy, max_share=settings.review.max_share)
+    metrics = {"validation": describe_predictions(labels[val], probabilities, stains[val], settings.classes, min_cells=settings.min_cells)}
+    rows = material.held_out
+    held_out = np.zeros((0, len(settings.classes)), np.float32)
+    if len(rows):
+        held_out = to_probabilities(predict_logits(best, material.images[rows], settings.normalise, cpu, torch.float32), temperature)
+        found = describe_predictions(labels[rows], held_out, stains[rows], settings.classes, min_cells=settings.min_cells)
+        metrics["held_out_stain"] = {"stain": settings.holdout.stain, **found}
+        write_predictions(out / "held_out.csv", material.table.take(rows), held_out)
+    card = ModelCard(
+        name=settings.name,
+        task="classify",
+        architecture=settings.model,
+        classes=settings.classes,
+        input_px=settings.imgsz,
+        normalise=settings.normalise,
+        head=HEADS[settings.head].kind,
+        crop=material.table.contract,
+        thresholds={"review_below": review},
+        temperature=temperature,
+        metrics=metrics,
+        training={
+            **about,
+            "network": {"head": settings.head, "front": settings.front},
+            "config": settings.model_dump(mode="json"),
+            "n_train": len(material.train),
+            "n_val": len(val),
+        },
+        data=material.table.about,
+    )
+    probe = material.images[val[:: max(1, len(val) // N_PROBE)][:N_PROBE]]
+    card = write_bundle(out / "bundle", best, card, probe, half=settings.export.half, safetensors=settings.export.safetensors)
+    return Trained(card, labels[rows], held_out)
+
+
+def _refuse_nan(value: float, what: str, out: Path, history: Sequence[dict[str, float]]) -> None:
+    if not math.isfinite(value):
+        kept = f"epoch {len(history)} is kept in {out}" if history else "no epoch was finished"
+        raise ModelError(f"{what} is {value}; stopped, {kept}; try a lower optimiser.lr or precision=float32")
+
+
+def parse(argv: Sequence[str] | None, *, prog: str, doc: str | None) -> argparse.Namespace:
+    """The flags of a training, named as ultralytics users know them."""
+    parser = argparse.ArgumentParser(prog=prog, description=doc)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="CROPS.CSV", help="one crops table or more, used together")
+    parser.add_argument("--model", help="densenet121, efficientnet_b3")
+    parser.add_argument("--weights", help="none, imagenet (downloaded once), or a .safetensors file")
+    for name, meaning in (("epochs", "at most"), ("batch", "crops a step"), ("imgsz", "side of a crop, pixels"), ("seed", "of everything")):
+        parser.add_argument(f"--{name}", type=int, help=meaning)
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1")
+    parser.add_argument("--config", type=Path, help="for example configs/classify.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. optimiser.lr=0.0005")
+    parser.add_argument("--out", type=Path, default=Path("runs/classify"))
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out with the settings that it began with")
+    return parser.parse_args(argv)
+
+
+def resolve(options: argparse.Namespace, *, config: Path | None) -> TrainSettings:
+    """Config file, then flags, then `--set`: the later one wins."""
+    flags = [f"{name}={json.dumps(getattr(options, name))}" for name in FLAGS if getattr(options, name) is not None]
+    return load(config, TrainSettings, [*flags, *options.set])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv, prog="python -m classification.train", doc=__doc__)
+    command = shlex.join(["python", "-m", "classification.train", *(sys.argv[1:] if argv is None else argv)])
+    try:
+        began_with = options.out / run_folder.CONFIG
+        if options.resume and not began_with.is_file():
+            raise ConfigError(f"--resume: there is no run in {options.out}; leave the flag away to start one")
+        config = began_with if options.resume and options.config is None else options.config
+        settings = resolve(options, config=config)
+        card = train(settings, options.data, options.out, resume=options.resume, command=command, progress=True).card
+    except SmearError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    found = card.metrics["validation"]
+    print(f"validation: AUC {found['roc_auc']:.4f}, accuracy {found['accuracy']:.4f}, temperature {card.temperature:.3f}")
+    print(f"bundle: {options.out / 'bundle'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
