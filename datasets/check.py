@@ -5,6 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,7 @@ def splits_of(folder: Path) -> dict[Path, str]:
 
 def twin_rows(found: Sequence[Twin], splits: dict[Path, str]) -> list[dict[str, Any]]:
     """Twins as plain rows: `a`, `b`, `kind`, `transform`, `distance`, `splits` (of a and of b)."""
-    return [
-        {"a": str(t.a), "b": str(t.b), "kind": t.kind, "transform": t.transform, "distance": t.distance, "splits": [splits[t.a], splits[t.b]]}
-        for t in found
-    ]
+    return [{**asdict(t), "a": str(t.a), "b": str(t.b), "splits": [splits[t.a], splits[t.b]]} for t in found]
 
 
 def check(folder: Path, against: Sequence[Path], *, progress: bool = False) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets import convert, rulers, twins
+from datasets.bars import track
 from datasets.convert import Record
+from datasets.split import connected
 from smear import annotations, boxes, images, tiles
 from smear.annotations import DataSet
 from smear.errors import AnnotationError
@@ -43,7 +44,7 @@ class Source:
     shape_hw: tuple[int, int]
     slide: str | None
     patient: str | None
-    ruler: rulers.Ruler = rulers.Ruler(float("nan"), "unknown")
+    ruler: rulers.Ruler = rulers.UNKNOWN
 
     @property
     def file(self) -> str:
@@ -68,9 +69,8 @@ def read_set(data: Path, *, progress: bool = False) -> tuple[dict[str, Any], lis
     about |= {"name": about["name"] or data.parent.name, "manifest_sha256": annotations.sha256(data.parent / "manifest.json")}
     entries = {entry["file"]: entry for entry in manifest["files"]}
     found = list(_read_sources(prepared, str(about["name"]), entries, progress=progress))
-    measured = rulers.measure(
-        [s.truth for s in found], [s.shape_hw for s in found], [s.slide or "" for s in found], white=CLASSES.index("WBC"), red=CLASSES.index("RBC")
-    )
+    truths, shapes_hw, groups = [s.truth for s in found], [s.shape_hw for s in found], [s.slide or "" for s in found]
+    measured = rulers.measure(truths, shapes_hw, groups, white=CLASSES.index("WBC"), red=CLASSES.index("RBC"))
     return about, [replace(s, ruler=r) for s, r in zip(found, measured, strict=True)]
 
 
@@ -79,35 +79,35 @@ def leaks(sources: Sequence[Source], held_out: Sequence[Path] = (), *, progress:
 
     Twins of twins count as twins. `held_out`: further images that no training may see.
     """
-    rank = {s.path: RANK[s.split] for s in sources} | {p: RANK["test"] for p in held_out}
-    name = {s.path: s.file for s in sources} | {p: _inside(p) for p in held_out if p not in {s.path for s in sources}}
+    rank = {s.path: RANK[s.split] for s in sources} | dict.fromkeys(held_out, RANK["test"])
+    name = {p: _inside(p) for p in held_out} | {s.path: s.file for s in sources}
     pairs = twins.find_twins(list(rank), progress=progress)
-    neighbours: defaultdict[Path, dict[Path, twins.Twin]] = defaultdict(dict)
+    direct: defaultdict[Path, dict[Path, twins.Twin]] = defaultdict(dict)
     for pair in pairs:
-        neighbours[pair.a][pair.b] = neighbours[pair.b][pair.a] = pair
+        direct[pair.a][pair.b] = direct[pair.b][pair.a] = pair
+    component = connected(list(rank), [(pair.a, pair.b) for pair in pairs])
+    highest: dict[int, Path] = {}
+    for path in rank:
+        highest[component[path]] = max(highest.get(component[path], path), path, key=rank.__getitem__)
     dropped = {}
     for s in sources:
-        chain = [s.path, *neighbours[s.path]]
-        seen = set(chain)
-        for path in chain:  # grows while we walk: all that twins connect
-            fresh = [p for p in neighbours[path] if p not in seen]
-            seen.update(fresh)
-            chain += fresh
-        higher = [p for p in chain if rank[p] > rank[s.path]]
-        if higher:
-            pair_or_none = neighbours[s.path].get(higher[0])
+        if rank[s.path] < rank[highest[component[s.path]]]:
+            twin = max(direct[s.path], key=rank.__getitem__)
+            if rank[twin] <= rank[s.path]:  # only twins of twins are held out
+                twin = highest[component[s.path]]
+            pair_or_none = direct[s.path].get(twin)
             how = {"kind": pair_or_none.kind, "distance": pair_or_none.distance} if pair_or_none else {"kind": "chain", "distance": None}
-            twin_split = next(k for k, v in RANK.items() if v == rank[higher[0]])
-            dropped[s.path] = {"file": s.file, "split": s.split, "twin_of": name[higher[0]], "twin_split": twin_split, **how}
+            dropped[s.path] = {"file": s.file, "split": s.split, "twin_of": name[twin], "twin_split": _split_of(rank[twin]), **how}
     return dropped
 
 
 def normalise(source: Source, rbc_px: float) -> Iterator[Record]:
     """The image at the scale where a red cell measures `rbc_px`, in one record, or one a window if it is large."""
     factor = rbc_px / source.ruler.rbc_px
-    name = "__".join([source.set_name, *Path(_inside(source.path)).with_suffix("").parts[2:]])
+    name = "__".join([source.set_name, *Path(convert.name_below_split(source.path)).with_suffix("").parts])
     group = f"{source.set_name}/{source.slide}" if source.slide else source.set_name
-    record = Record(None, None, name, source.split, source.truth, group, source.patient, round(source.ruler.rbc_px, 2), source_file=source.file)
+    ruler = round(source.ruler.rbc_px, 2)
+    record = Record(None, None, name, source.split, source.truth, group, source.patient, ruler, source_file=source.file)
     if abs(factor - 1) <= SAME_SIZE and max(source.shape_hw) <= MAX_PX:
         yield replace(record, source=source.path)
         return
@@ -156,16 +156,17 @@ def compose(data: Sequence[Path], out: Path, *, rbc_px: float = RBC_PX, holdout:
         "dropped": [dropped[p] for p in sorted(dropped)],
         "without_ruler": sorted(unmeasured),
     }
-    records = (r for s in tqdm(usable, desc="resize", unit="image", disable=not progress) for r in normalise(s, rbc_px))
+    records = (r for s in track(usable, "resize", shown=progress) for r in normalise(s, rbc_px))
     return convert.write_yolo(records, out, classes=CLASSES, about=about, rbc_px=rbc_px)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     made = argparse.ArgumentParser(prog="python -m datasets.compose", description=(__doc__ or "").split("\n\n")[0])
     made.add_argument("--data", type=Path, nargs="+", required=True, metavar="YAML", help="data.yaml of each prepared set")
-    made.add_argument("--holdout", type=Path, nargs="*", default=[], metavar="YAML", help="sets whose val and test images no training may see")
+    held = "further sets whose val and test images no training may see"
+    made.add_argument("--holdout", type=Path, nargs="*", default=[], metavar="YAML", help=held)
     made.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the composed set goes")
-    made.add_argument("--rbc-px", type=float, default=RBC_PX, metavar="PX", help="red-cell diameter to bring every image to (default 48)")
+    made.add_argument("--rbc-px", type=float, default=RBC_PX, metavar="PX", help="red-cell diameter of every image (default 48)")
     made.add_argument("--quiet", action="store_true", help="no progress bar")
     return convert.run(made, argv, lambda a: compose(a.data, a.out, rbc_px=a.rbc_px, holdout=a.holdout, progress=not a.quiet))
 
@@ -173,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read_sources(prepared: DataSet, name: str, entries: Mapping[str, Mapping[str, Any]], *, progress: bool) -> Iterator[Source]:
     index = np.array([CLASS_OF[c.casefold()] for c in prepared.classes], np.int64)
     files = [(split, path) for split, paths in prepared.splits.items() for path in paths]
-    for split, path in tqdm(files, desc=name, unit="image", disable=not progress):
+    for split, path in track(files, name, shown=progress):
         shape = images.read_image(path).shape
         shape_hw = (shape[0], shape[1])
         raw = annotations.read_labels(annotations.label_path(path), shape_hw, len(prepared.classes))
@@ -186,6 +187,10 @@ def _held_out(prepared: DataSet) -> list[Path]:
     """Val and test of a set; all of it when it has neither."""
     parts = [s for s in ("val", "test") if prepared.splits.get(s)] or list(prepared.splits)
     return [path for s in parts for path in prepared.splits[s]]
+
+
+def _split_of(rank: int) -> str:
+    return next(split for split, r in RANK.items() if r == rank)
 
 
 def _inside(path: Path) -> str:

@@ -8,14 +8,15 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from datasets.bars import track
 from smear import annotations, boxes, images
 from smear.annotations import ManifestEntry
 from smear.errors import AnnotationError, SmearError
@@ -45,6 +46,7 @@ class Record:
     patient: str | None = None
     rbc_px: float | None = None
     notes: tuple[str, ...] = ()
+    shape_hw: tuple[int, int] | None = None  # (height, width) that the source's annotation claims, checked against the image
     source_file: str | None = None  # what the manifest calls the source, when its file name is not enough
 
 
@@ -62,7 +64,7 @@ class CropRecord:
     slide: str | None
     field: str | None
     split: str
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = default(default_factory=dict)
     source: Path | None = None
 
 
@@ -106,6 +108,7 @@ def write_yolo(
 
     Raises:
         AnnotationError: no record, two of one name, an unknown split, or `out` holds images that we did not write.
+            Also when an annotation gives another image size than the image has.
         ImageError: a source is not a readable image.
     """
     entries: list[ManifestEntry] = []
@@ -113,10 +116,12 @@ def write_yolo(
     objects: dict[str, Counter[str]] = {s: Counter() for s in SPLITS}
     digest = hashlib.sha256()
     old = _written_before(out)
-    for record in tqdm(records, desc=str(about.get("name", "write")), unit="image", total=total, disable=not progress):
+    for record in track(records, str(about.get("name", "write")), shown=progress, total=total):
         if record.split not in SPLITS:
             raise AnnotationError(f"{record.name}: unknown split {record.split!r}; use one of {SPLITS}")
         file, sha, shape_hw = _place(out, f"images/{record.split}", record.name, record.source, record.image)
+        if record.shape_hw not in (None, shape_hw):
+            raise AnnotationError(f"{record.source or file}: annotated as {record.shape_hw} (height, width), but it is {shape_hw}")
         text = _write_labels(annotations.label_path(out / file), record.truth, shape_hw)
         digest.update(f"{file}\n{text}".encode())
         objects[record.split].update(classes[i] for i in record.truth.labels)
@@ -159,7 +164,7 @@ def write_crops(
     rows: list[dict[str, str]] = []
     entries: list[ManifestEntry] = []
     old = _written_before(out)
-    for r in tqdm(records, desc=str(about.get("name", "write")), unit="crop", total=total, disable=not progress):
+    for r in track(records, str(about.get("name", "write")), shown=progress, total=total):
         file, sha, _ = _place(out, "crops", r.name, r.source, r.image)
         known = (file, r.label, r.patient or "", r.slide or "", r.field or "", r.split)
         rows.append({**dict(zip(CROP_COLUMNS, known, strict=True)), **r.extra})
@@ -172,7 +177,10 @@ def write_crops(
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: row["file"]))
     write_changed(out / "crops.csv", table.getvalue().encode())
-    labels = {s: dict(sorted(Counter(row["label"] for row in rows if row["split"] == s).items())) for s in sorted({e.split for e in entries})}
+    pairs = sorted(Counter((row["split"], row["label"]) for row in rows).items())
+    labels: dict[str, dict[str, int]] = {}
+    for (split, label), n in pairs:
+        labels.setdefault(split, {})[label] = n
     contract = crop.model_dump() if crop else None
     annotations.write_manifest(out, entries, **{**about, "crop": contract, "labels": labels})
     return out / "crops.csv"
@@ -190,6 +198,14 @@ def write_changed(path: Path, content: bytes) -> bool:
     finally:
         partial.unlink(missing_ok=True)
     return True
+
+
+def name_below_split(image: Path) -> str:
+    """The posix path of an image below `images/<split>/`; just its name when it lies elsewhere."""
+    parts = image.parts
+    if "images" not in parts[:-2]:
+        return image.name
+    return "/".join(parts[len(parts) - parts[::-1].index("images") + 1 :])
 
 
 def source_folder(path: Path, *wanted: str) -> Path:

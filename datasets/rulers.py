@@ -25,6 +25,9 @@ class Ruler:
     origin: Origin
 
 
+UNKNOWN = Ruler(float("nan"), "unknown")
+
+
 def median_diameter(truth: Detections, label: int, shape_hw: tuple[int, int], *, at_least: int) -> float:
     """Median diameter, pixels, of the boxes of one class that the border does not cut; NaN for fewer than `at_least`."""
     of_class = truth.boxes[truth.labels == label]
@@ -68,4 +71,4 @@ def _borrow(white: float, whites: np.ndarray, direct: np.ndarray) -> Ruler:
         low, middle, high = np.percentile(known, [25, 50, 75])
         if (high - low) / middle <= MAX_SPREAD:
             return Ruler(float(middle), "group")
-    return Ruler(float("nan"), "unknown")
+    return UNKNOWN

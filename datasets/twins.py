@@ -2,10 +2,15 @@
 
 Three steps, each cheaper than the next is needed for: equal bytes (SHA-256); correlation of 24x24 thumbnails of grey values and of their
 ranks under the eight flips and quarter turns, all against all by matrix products; then affine registration of the best candidates at
-64x64 (enhanced correlation coefficient, Evangelidis & Psarakis 2008, TPAMI 30(10)), which forgives shear, small turns and zoom.
+64x64 (enhanced correlation coefficient, Evangelidis & Psarakis 2008, TPAMI 30(10)), which forgives shear, small turns and zoom, and
+the correlation of the registered details (difference of Gaussians, 1 and 4 px): two images of one centred white cell each agree in the
+large, never in the details.
 
-Calibrated on BCCD and TXL-PBC: after registration all 440 known twins correlate by 0.970 or more, the best non-twin of 640 checked
-pairs by 0.88 or less; `SAME` lies between. Images cut to less than about half of the other are not found.
+Calibrated on 12,000 registered pairs: the least alike of the 805 known pairs of twins (BCCD inside TXL-PBC, also recoloured and
+flipped; Taleqani, one out of focus) correlate by 0.906, the most alike of the others by 0.727; `SAME` lies between. Planted twins
+(recoloured, flipped, turned, recompressed, rescaled; 150 of each of the three sets): all found at up to 10 % zoom, 5 degrees and 3 %
+shift, 439 of 450 at twice that, none of them with a wrong partner.
+Images cut to less than about half of the other are not found.
 """
 
 import hashlib
@@ -18,17 +23,18 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from datasets.bars import track
 from smear import images
 
-SAME = 0.93  # correlation after registration from which two images show the same field
-LOOK = 0.5  # correlation of thumbnails from which registration is tried; the least of any known twin is 0.61
+SAME = 0.82  # correlation of registered details from which two images show the same field
+LOOK = 0.2  # correlation of thumbnails from which registration is tried; 0.5 finds the known twins, but loses zoomed fields of small cells
 SURE = 0.9  # above it every candidate is registered, not only the best
 N_BEST = 3  # candidates registered for each image
 COARSE_PX, FINE_PX = 24, 64
 CHUNK = 256  # images correlated at once with all others: bounds the memory
 MAX_ZOOM = 2.0  # a registration that zooms or shears more has found texture, not the field
+MIN_SHARED = 0.4  # of the area, after registration
 FLAT = 2.0  # grey levels; an image that varies less has nothing to compare
 
 TRANSFORMS = ("identity", "rot90", "rot180", "rot270", "flip-h", "flip-h+rot90", "flip-v", "flip-h+rot270")  # turns are counter-clockwise
@@ -60,7 +66,7 @@ def find_twins(a: Sequence[Path], b: Sequence[Path] | None = None, *, progress: 
     for path in files:
         copies[hashlib.sha256(path.read_bytes()).hexdigest()].append(path)
     groups = list(copies.values())  # one look per content; twins of one are twins of all
-    thumbs = np.stack([_thumb(g[0]) for g in tqdm(groups, desc="read", unit="image", disable=not progress)]) if groups else _NO_THUMBS
+    thumbs = np.stack([_thumb(g[0]) for g in track(groups, "read", shown=progress)]) if groups else _NO_THUMBS
     left, right = set(a), set(others)
     pairs = [Twin(x, y, "exact", TRANSFORMS[0], 0.0) for g in groups for x in g for y in g if x != y]
     rows = np.array([i for i, g in enumerate(groups) if left.intersection(g)], np.int64)
@@ -77,14 +83,21 @@ def find_twins(a: Sequence[Path], b: Sequence[Path] | None = None, *, progress: 
 
 
 def register(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Correlation in [-1, 1] of two equally turned (64, 64) grey thumbnails after the best affine registration."""
+    """Correlation in [-1, 1] of the details of two equally turned (64, 64) grey thumbnails, laid over each other; -1 if that fails."""
     start = np.eye(2, 3, dtype=np.float32)
     try:
-        value, warp = cv2.findTransformECC(_standard(a), _standard(b), start, cv2.MOTION_AFFINE, _STOP, None, 1)  # type: ignore[call-overload]
+        _, warp = cv2.findTransformECC(_standard(a), _standard(b), start, cv2.MOTION_AFFINE, _STOP, None, 1)
     except cv2.error:  # no correlation to climb: not the same field
         return -1.0
     stretch = np.linalg.svd(warp[:, :2], compute_uv=False)
-    return float(value) if 1 / MAX_ZOOM <= stretch.min() and stretch.max() <= MAX_ZOOM else -1.0
+    if (stretch < 1 / MAX_ZOOM).any() or (stretch > MAX_ZOOM).any():
+        return -1.0
+    laid = cv2.warpAffine(b.astype(np.float32), warp, a.shape[::-1], flags=_BACKWARDS, borderMode=cv2.BORDER_REFLECT)
+    shared = cv2.warpAffine(np.ones_like(b), warp, a.shape[::-1], flags=_BACKWARDS) > 0
+    if shared.mean() < MIN_SHARED:
+        return -1.0
+    x, y = (d - d.mean() for d in (_details(a.astype(np.float32))[shared], _details(laid)[shared]))
+    return float((x * y).sum() / max(float(np.sqrt((x * x).sum() * (y * y).sum())), 1e-6))
 
 
 def turned(thumbs: NDArray, turn: int) -> NDArray:
@@ -99,7 +112,7 @@ def _near(thumbs: NDArray[np.uint8], rows: NDArray, columns: NDArray, *, progres
     rows, columns = rows[alive[rows]], columns[alive[columns]]
     target = _describe(small[columns])  # (M, 2 * 24 * 24)
     candidates: dict[tuple[int, int], int] = {}
-    for start in tqdm(range(0, len(rows), CHUNK), desc="compare", unit="block", disable=not progress):
+    for start in track(range(0, len(rows), CHUNK), "compare", shown=progress):
         part = rows[start : start + CHUNK]
         scores = np.stack([_describe(turned(small[part], turn)) @ target.T for turn in range(8)])  # (8, n, M)
         best, turns = scores.max(axis=0), scores.argmax(axis=0)
@@ -112,7 +125,7 @@ def _near(thumbs: NDArray[np.uint8], rows: NDArray, columns: NDArray, *, progres
             if (j, i) not in candidates:
                 candidates[i, j] = int(turns[r, c])
     found = []
-    for (i, j), turn in tqdm(candidates.items(), desc="register", unit="pair", disable=not progress):
+    for (i, j), turn in track(list(candidates.items()), "register", shown=progress):
         correlation = register(turned(thumbs[i], turn), thumbs[j])
         if correlation >= SAME:
             found.append((i, j, turn, correlation))
@@ -121,6 +134,7 @@ def _near(thumbs: NDArray[np.uint8], rows: NDArray, columns: NDArray, *, progres
 
 _NO_THUMBS = np.zeros((0, FINE_PX, FINE_PX), np.uint8)
 _INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)  # a reflection undoes itself
+_BACKWARDS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 
 
@@ -142,9 +156,13 @@ def _describe(small: NDArray[np.float32]) -> NDArray[np.float32]:
     ranks = flat.argsort(axis=1, kind="stable").argsort(axis=1).astype(np.float32)
     parts = [(v - v.mean(axis=1, keepdims=True)) for v in (flat, ranks)]
     unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-6) for v in parts]
-    return np.concatenate(unit, axis=1) / np.float32(np.sqrt(2))
+    return np.asarray(np.concatenate(unit, axis=1) / np.sqrt(2), np.float32)
 
 
 def _standard(thumb: NDArray[np.uint8]) -> NDArray[np.float32]:
     blurred = cv2.GaussianBlur(thumb.astype(np.float32), (0, 0), 1)
     return np.asarray((blurred - blurred.mean()) / max(float(blurred.std()), 1e-6), np.float32)
+
+
+def _details(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 1) - cv2.GaussianBlur(image, (0, 0), 4), np.float32)

@@ -7,15 +7,16 @@ Format: Everingham et al., the PASCAL VOC development kit: `Annotations/*.xml`, 
 
 import argparse
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from datasets import convert
+from datasets.bars import track
 from datasets.convert import Record
 from smear import annotations, images
 from smear.annotations import IMAGE_SUFFIXES
@@ -105,7 +106,7 @@ def read_records(source: Path, classes: Sequence[str], *, split: str = "train", 
         if unknown:
             raise AnnotationError(f"{path}: unknown class {unknown[0]!r}; expected one of {tuple(classes)}")
         truth, notes = convert.tidy(found.boxes, [list(classes).index(n) for n in found.names], found.shape_hw)
-        yield Record(files[stem], None, stem, part, truth, notes=notes)
+        yield Record(files[stem], None, stem, part, truth, notes=notes, shape_hw=found.shape_hw)
 
 
 def classes_of(source: Path) -> tuple[str, ...]:
@@ -114,11 +115,14 @@ def classes_of(source: Path) -> tuple[str, ...]:
 
 
 def export(data: Path, out: Path, *, progress: bool = False) -> Path:
-    """Write a prepared set as a VOC folder; returns `out`. Image files are copied."""
+    """Write a prepared set as a VOC folder; returns `out`. Image files are copied; two of one name are an AnnotationError."""
     prepared = annotations.read_data_yaml(data)
+    twice = [stem for stem, n in Counter(p.stem for files in prepared.splits.values() for p in files).items() if n > 1]
+    if twice:
+        raise AnnotationError(f"{data}: two images are named {twice[0]!r}; VOC keeps all in one folder, give them different names")
     for split, files in prepared.splits.items():
-        stems = []
-        for path in tqdm(files, desc=f"voc {split}", unit="image", disable=not progress):
+        stems: list[str] = []
+        for path in track(files, f"voc {split}", shown=progress):
             content = path.read_bytes()
             shape_hw = images.decode(content, name=str(path)).shape[:2]
             truth = annotations.read_labels(annotations.label_path(path), shape_hw, len(prepared.classes))

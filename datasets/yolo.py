@@ -1,4 +1,4 @@
-"""YOLO folders of any origin to a prepared set: hashed, checked and repaired; and back to plain absolute lists.
+"""YOLO folders of any origin to a prepared set: hashed, checked and repaired.
 
 Format: ultralytics detection sets, `data.yaml` with `names` and a folder or list per split; labels `class cx cy w h`, relative.
 """
@@ -44,7 +44,8 @@ def read_records(prepared: DataSet, *, slide_of: Callable[[tuple[int, int]], str
             image = images.read_image(path)
             shape_hw = (image.shape[0], image.shape[1])
             truth, notes = read_loose(annotations.label_path(path), shape_hw, len(prepared.classes))
-            yield Record(path, None, path.stem, split, truth, slide=slide_of(shape_hw) if slide_of else None, notes=notes)
+            name = Path(convert.name_below_split(path)).with_suffix("").as_posix()
+            yield Record(path, None, name, split, truth, slide=slide_of(shape_hw) if slide_of else None, notes=notes)
 
 
 def prepare(arguments: argparse.Namespace) -> Path:
