@@ -8,11 +8,11 @@ What tells the classes apart is morphology alone, in red-cell diameters, and no 
 
 * ALL (lymphoblast): larger (median 1.7, 1.35 to 2.25); the nucleus fills 76 to 95 % of the cell; fine, open chromatin; none to three
   nucleoli; an irregular, in 40 % cleft nuclear outline; a thin rim of basophilic cytoplasm, sometimes with vacuoles.
-* HEM (normal white cell): mostly the small mature lymphocyte (median 1.3, 1.02 to 1.75; nucleus 64 to 92 %; clumped, dense chromatin; smooth
-  round outline; no nucleoli); also segmented neutrophils, monocytes and eosinophils, as large as blasts.
+* HEM (normal white cell): mostly the small mature lymphocyte (median 1.3, 1.02 to 1.75; nucleus 64 to 92 %; clumped, dense chromatin;
+  smooth round outline; no nucleoli); also segmented neutrophils, monocytes, eosinophils and basophils, as large as blasts.
 
-Stain, white balance, illumination, focus, noise and JPEG quality are drawn per slide, with every slide holding both classes; each white cell's
-mean colour is set to its slide's, whatever its class. So colour says nothing about the class.
+Stain, white balance, illumination, focus, noise and JPEG quality are drawn per slide, with every slide mixing both classes; the mean
+colour of each white cell is set to its slide's, whatever its class. So colour says nothing about the class.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.convert import SPLITS, Record, describe, write_yolo
-from datasets.paint_field import CLASSES, CLASSES_WBC, PaintedField, paint_field
-from datasets.paint_style import SlideStyle, draw_style
+from datasets.paint.field import CLASSES, CLASSES_WBC, PaintedField, paint_field
+from datasets.paint.style import SlideStyle, draw_style
 from smear.errors import ConfigError, SmearError
 
 __all__ = ["CLASSES", "CLASSES_WBC", "PaintedField", "SlideStyle", "draw_style", "main", "paint_field", "paint_set", "split_slides"]

@@ -84,7 +84,7 @@ class SlideStyle:
     gradient: float
     plasma: float  # density of stained protein between the cells
     defocus: float  # sigma, red-cell diameters
-    fringe_px: float  # lateral shift of red against blue
+    fringe: float  # lateral shift of red against blue, red-cell diameters
     sharpen: float
     gamma: float
     saturation: float
@@ -95,8 +95,9 @@ class SlideStyle:
 def draw_style(rng: np.random.Generator) -> SlideStyle:
     """The look of one slide; all choices are independent of each other and of the cells' classes."""
     u = rng.uniform
-    nucleus = _mix(rng, NUCLEUS_COLOURS)
     strength = float(np.clip(np.exp(rng.normal(0.0, 0.38)), 0.42, 2.1))
+    red_ratio, _, blue_ratio = _mix(rng, NUCLEUS_COLOURS)
+    nucleus = (red_ratio, 1.0, max(blue_ratio, -0.15 / strength))  # only pale stains let more blue through than the background
     piled = rng.random() < 0.12  # rouleaux: red cells stacked like coins
     weak_camera = float(min(1.0, strength))  # pale slides are pale in everything
     return SlideStyle(
@@ -132,10 +133,10 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
         gradient=float(u(0.0, 0.10)),
         plasma=float(u(0.0, 0.035)),
         defocus=float(np.exp(rng.normal(np.log(0.016), 0.5))),
-        fringe_px=float(u(0.0, 0.02)) if rng.random() < 0.4 else 0.0,
+        fringe=float(u(0.0, 0.02)) if rng.random() < 0.4 else 0.0,
         sharpen=float(u(0.0, 0.9)) if rng.random() < 0.4 else 0.0,
         gamma=float(u(0.85, 1.2)),
-        saturation=float(u(0.75, 1.3)),
+        saturation=float(u(0.88, 1.15)),
         noise=float(np.exp(rng.normal(np.log(1.8), 0.5))),
         jpeg_quality=int(rng.integers(62, 98)),
     )
