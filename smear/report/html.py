@@ -95,6 +95,11 @@ def _percent(value: float | None, digits: int = 0) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
+def _bound(value: float) -> str:
+    """The end of an interval as per cent, with a decimal where it is within 1 % of none or all."""
+    return _percent(value, 1 if 0 < value < 0.01 or 0.99 < value < 1 else 0)
+
+
 def _number(value: float | None, digits: int = 0) -> str:
     return "–" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
 
@@ -119,4 +124,12 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-FILTERS = {"percent": _percent, "number": _number, "picture": _picture, "figure": _figure, "pretty": _pretty, "ratio": _ratio}
+FILTERS = {
+    "percent": _percent,
+    "bound": _bound,
+    "number": _number,
+    "picture": _picture,
+    "figure": _figure,
+    "pretty": _pretty,
+    "ratio": _ratio,
+}

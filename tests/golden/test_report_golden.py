@@ -42,7 +42,10 @@ def report() -> dict:
 
 
 def as_text(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    rounded = json.loads(
+        json.dumps(value, allow_nan=False), parse_float=lambda text: round(float(text), 6)
+    )  # scipy may change the last digits
+    return json.dumps(rounded, indent=1, ensure_ascii=False) + "\n"
 
 
 class Visible(HTMLParser):

@@ -128,7 +128,7 @@ def test_an_evaluation_shows_its_numbers_and_figures():
     text = text_of(page)
     assert "mAP@50 1.000" in text
     assert "mAP@50-95 1.000" in text
-    assert "Of 2 true white cells 2 were found and 0 missed (recall 100.0 %); 1 detections are extra (precision 66.7 %)" in text
+    assert "Of 2 true white cells 2 were found and 0 missed (recall 100.0 %); extra detections: 1 (precision 66.7 %)" in text
     assert page.count("data:image/svg+xml") == 3
     assert "Against the labels" not in text_of(render_html(summarise([field_result()])))
 
