@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smear import boxes
 from smear.errors import ConfigError
 from smear.types import Detections, Tile
 
 SLACK_PX = 4  # a centre predicted this far outside its core still counts; two tiles never agree to the pixel
+_SEPARATE = 0.75  # centres of two cells of one class are further apart than this share of their diameter
 
 
 def plan_tiles(shape_hw: tuple[int, int], *, tile_px: int, overlap_px: int) -> tuple[Tile, ...]:
@@ -31,13 +33,15 @@ def plan_tiles(shape_hw: tuple[int, int], *, tile_px: int, overlap_px: int) -> t
 def merge(tiles: Sequence[Tile], found: Sequence[Detections], *, iou: float = 0.5) -> Detections:
     """Join per-tile detections into one set for the whole field.
 
-    A detection is kept by the tile whose core, grown by `SLACK_PX`, contains its centre; the slack is what
-    two tiles may disagree by, and the suppression removes the few cells it lets through twice.
+    A detection is kept by the tile whose core, grown by `SLACK_PX`, contains its centre; the slack is what a tile
+    may be wrong by. The few cells near a seam that two tiles keep are recognised by their place (small cells jitter
+    out of any overlap limit; classes may differ) and count once; the rest is ordinary suppression within a class.
 
     Args:
         tiles: T tiles of one field, as made by `plan_tiles`.
         found: T detections, in the pixels of their tile.
-        iou: boxes of one class overlapping more than this, in [0, 1], are duplicates; the higher score stays.
+        iou: boxes of one class, or of two tiles near their seam, that overlap more than this, in [0, 1], are duplicates;
+            the higher score stays.
 
     Returns:
         Detections in field pixels, highest score first; N may be 0.
@@ -50,7 +54,10 @@ def merge(tiles: Sequence[Tile], found: Sequence[Detections], *, iou: float = 0.
     if len(tiles) != len(found):
         raise ValueError(f"{len(tiles)} tiles but {len(found)} sets of detections")
     owned = [_owned(tile, d.shift(tile.view[0], tile.view[1])) for tile, d in zip(tiles, found, strict=True)]
-    return boxes.suppress(Detections.concat(owned), iou_above=iou)
+    kept = Detections.concat(owned)
+    owners = np.repeat(np.arange(len(tiles)), [len(d) for d in owned])  # (N,) index of the tile that keeps each
+    near_seam = np.concatenate([np.zeros(0, bool), *(_near_seam(t, d) for t, d in zip(tiles, owned, strict=True))])
+    return boxes.suppress(kept.take(~_seen_twice(kept, owners, near_seam, iou)), iou_above=iou)
 
 
 def _owned(tile: Tile, found: Detections) -> Detections:
@@ -58,6 +65,34 @@ def _owned(tile: Tile, found: Detections) -> Detections:
     x0, y0, x1, y1 = tile.core
     low, high = np.array([x0, y0]) - SLACK_PX, np.array([x1, y1]) + SLACK_PX
     return found.take(((centre >= low) & (centre < high)).all(axis=1))
+
+
+def _near_seam(tile: Tile, found: Detections) -> NDArray[np.bool_]:
+    """(N,) which cells another tile may keep as well: it keeps up to one slack inside this core, by a centre up to two off."""
+    centre = boxes.centres(found.boxes)
+    x0, y0, x1, y1 = tile.core
+    return ((centre < np.array([x0, y0]) + 3 * SLACK_PX) | (centre >= np.array([x1, y1]) - 3 * SLACK_PX)).any(axis=1)
+
+
+def _seen_twice(found: Detections, owners: NDArray[np.int64], near_seam: NDArray[np.bool_], iou: float) -> NDArray[np.bool_]:
+    """(N,) detections near a seam that repeat, from another tile, one with a higher score.
+
+    They repeat it when the boxes overlap more than `iou` whatever the class, or when the class is the same and the
+    centres are nearer than two wrong tiles can put them and than two separate cells of that size can lie.
+    """
+    doubled = np.zeros(len(found), bool)
+    index = np.flatnonzero(near_seam)
+    index = index[np.argsort(-found.scores[index], kind="stable")]
+    centre, diameter = boxes.centres(found.boxes), boxes.diameters(found.boxes)
+    for at, i in enumerate(index):
+        if doubled[i]:
+            continue
+        rivals = index[at + 1 :][owners[index[at + 1 :]] != owners[i]]
+        gap = np.abs(centre[rivals] - centre[i]).max(axis=1, initial=0)
+        reach = np.minimum(2 * SLACK_PX, _SEPARATE * (diameter[rivals] + diameter[i]) / 2)
+        same_place = (found.labels[rivals] == found.labels[i]) & (gap <= reach)
+        doubled[rivals[same_place | (boxes.iou(found.boxes[i : i + 1], found.boxes[rivals])[0] > iou)]] = True
+    return doubled
 
 
 def _plan_axis(length: int, tile_px: int, overlap_px: int) -> list[tuple[int, int, int, int]]:

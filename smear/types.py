@@ -1,9 +1,10 @@
 """The frozen, array-shaped values that every room speaks; they depend on numpy alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from dataclasses import field as member
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +58,22 @@ class Detections:
             raise ValueError("boxes and scores must be finite")
         if (boxes[:, 2:] < boxes[:, :2]).any():
             raise ValueError("a box ends before it begins (x1 < x0 or y1 < y0)")
+        if ((scores < 0) | (scores > 1)).any():
+            raise ValueError(f"scores must be in [0, 1], got {scores.min():g} to {scores.max():g}")
+        if (labels < 0).any():
+            raise ValueError(f"labels must be 0 or more, got {labels.min()}")
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[NDArray, ...]]:
+        return type(self), (self.boxes, self.scores, self.labels)  # a plain copy would arrive writable in another process
 
     @classmethod
     def empty(cls) -> Self:
@@ -98,6 +109,9 @@ class Scale:
     n: int
     source: ScaleSource
 
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other)
+
     @property
     def is_known(self) -> bool:
         return bool(np.isfinite(self.rbc_px))
@@ -118,6 +132,9 @@ class Cell:
     probabilities: NDArray[np.float32]
     needs_review: bool
     warnings: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other)
 
 
 @dataclass(frozen=True)
@@ -140,7 +157,10 @@ class FieldResult:
     scale: Scale
     warnings: tuple[str, ...] = ()
     cell_warnings: tuple[tuple[str, ...], ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = member(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other)
 
     def cells(self) -> Iterator[Cell]:
         """The white cells, numbered from 0 in reading order of `detections`."""
@@ -207,7 +227,20 @@ class Engine(Protocol):
     ) -> Iterator[Outcome]: ...
 
 
+def _same(a: Any, b: object) -> bool:
+    """Equality of two values of one type by their members; arrays element by element, and unknown (NaN) equals unknown."""
+    if type(a) is not type(b):
+        return False
+    return all(_same_member(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+
+
+def _same_member(x: Any, y: Any) -> bool:
+    if isinstance(x, np.ndarray | float):
+        return bool(np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind == "f"))
+    return bool(x == y)
+
+
 def _frozen(values: object, dtype: type) -> NDArray:
-    array = np.array(values, dtype=dtype)
+    array: NDArray = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array
