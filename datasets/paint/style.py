@@ -108,7 +108,7 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
         red=_mix(rng, RED_COLOURS, weights=RED_WEIGHTS),
         platelet=tuple(0.75 * n + 0.25 * c for n, c in zip(nucleus, _mix(rng, CYTOPLASM_COLOURS), strict=True)),  # type: ignore[arg-type]
         white_density=0.82 * strength,
-        cytoplasm_share=float(u(0.22, 0.5)),
+        cytoplasm_share=float(u(0.12, 0.5)),
         red_density=float(np.clip(np.exp(rng.normal(np.log(0.3), 0.38)), 0.13, 0.8)) * (0.6 + 0.4 * weak_camera),
         platelet_density=float(u(0.35, 0.85)) * strength,
         pallor=float(rng.beta(2.0, 1.6)),
@@ -152,5 +152,5 @@ def _mix(rng: np.random.Generator, colours: tuple[RGB, ...], *, weights: tuple[f
 
 
 def _background(rng: np.random.Generator) -> RGB:
-    base = np.array(_mix(rng, BACKGROUNDS)) * rng.uniform(0.86, 1.04) + rng.normal(0, 4, 3)
+    base = np.array(_mix(rng, BACKGROUNDS)) * rng.uniform(0.90, 1.05) + rng.normal(0, 4, 3)
     return float(base[0]), float(base[1]), float(base[2])

@@ -12,6 +12,8 @@ from datasets.paint.style import SlideStyle
 GAIN_RANGE = (0.45, 2.4)  # how far a white cell's stain may be corrected towards the slide's mean
 HUE_RANGE = (0.78, 1.28)  # how far one channel's correction may differ from the others'
 
+SQUEEZED = 0.15  # share of white cells, of any kind, that the smear or their neighbours have pulled out of shape
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -66,6 +68,8 @@ HEM_SHARES = {"lymphocyte": 0.61, "neutrophil": 0.21, "monocyte": 0.09, "eosinop
 def paint_white(rng: np.random.Generator, style: SlideStyle, kind: Kind, spot: Spot) -> Patch:
     """A white cell of that kind; its mean colour is then set to the slide's, so that only morphology tells the kinds apart."""
     k, rbc_px, radius_px = kind.outline, spot.rbc_px, spot.diameter_px / 2
+    if rng.random() < SQUEEZED:
+        k *= rng.uniform(1.5, 3.0)
     edge_px = outline(rng, rough(rng, {2: 0.04 * k, 3: 0.02 * k, 4: 0.013 * k, 6: 0.008 * k, 9: 0.005 * k})) * radius_px
     seen = frame(edge_px, border_px=2, offset_xy=spot.offset_xy)
     cover = ramp(seen.depth, max(1.4, 0.035 * rbc_px))

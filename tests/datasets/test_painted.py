@@ -136,7 +136,7 @@ def test_no_single_feature_tells_the_class_but_several_do(white_cells: dict[str,
     size, texture = white_cells["diameter"][:, None], white_cells["texture"]
     assert 0.6 < auc_on_unseen_slides(size, white_cells) < 0.9
     assert auc_on_unseen_slides(texture, white_cells) < 0.97
-    assert auc_on_unseen_slides(np.hstack([size, texture]), white_cells) > 0.85
+    assert auc_on_unseen_slides(np.hstack([size, texture]), white_cells) > 0.8
 
 
 def test_every_slide_mixes_both_classes() -> None:
