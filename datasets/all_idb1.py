@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from datasets import convert
+from datasets.bars import track
 from smear import annotations, images
 from smear.annotations import ManifestEntry
 from smear.errors import AnnotationError
@@ -117,7 +117,7 @@ def prepare(arguments: argparse.Namespace) -> Path:
     field_rows: list[tuple[Any, ...]] = []
     point_rows: list[tuple[Any, ...]] = []
     without: list[str] = []
-    for path in tqdm(files, desc=ABOUT["name"], unit="image", disable=arguments.quiet):
+    for path in track(files, ABOUT["name"], shown=not arguments.quiet):
         field = read_field(path, points_of)
         content = path.read_bytes()
         height, width = images.decode(content, name=str(path)).shape[:2]

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from datasets.bars import track
 from smear import images
 from smear.types import Image
 
@@ -43,7 +43,7 @@ def locate_crops(crops: Sequence[Path], fields: Sequence[Path], *, same: float =
     factor = min(1.0, COARSE_PX / min(min(t.shape) for t in templates.values()))
     small = {path: _shrink(template, factor) for path, template in templates.items()}
     coarse: dict[Path, list[Place]] = {path: [] for path in crops}
-    for field in tqdm(fields, desc="search fields", unit="field", disable=not progress):
+    for field in track(fields, "search fields", shown=progress):
         view = _shrink(_grey(images.read_image(field)), factor)
         for path, template in small.items():
             place = _best(view, template, field)
@@ -54,7 +54,7 @@ def locate_crops(crops: Sequence[Path], fields: Sequence[Path], *, same: float =
         for place in places:
             wanted.setdefault(place.field, []).append((path, place))
     found: dict[Path, Place] = {}
-    for field in tqdm([f for f in fields if f in wanted], desc="place crops", unit="field", disable=not progress):
+    for field in track([f for f in fields if f in wanted], "place crops", shown=progress):
         view = _grey(images.read_image(field))
         for path, rough in wanted[field]:
             place = _refine(view, templates[path], rough, factor)
