@@ -64,14 +64,15 @@ def _owned(tile: Tile, found: Detections) -> Detections:
     centre = boxes.centres(found.boxes)  # (N, 2)
     x0, y0, x1, y1 = tile.core
     low, high = np.array([x0, y0]) - SLACK_PX, np.array([x1, y1]) + SLACK_PX
-    return found.take(((centre >= low) & (centre < high)).all(axis=1))
+    return found.take(np.asarray(((centre >= low) & (centre < high)).all(axis=1)))
 
 
 def _near_seam(tile: Tile, found: Detections) -> NDArray[np.bool_]:
     """(N,) which cells another tile may keep as well: it keeps up to one slack inside this core, by a centre up to two off."""
     centre = boxes.centres(found.boxes)
     x0, y0, x1, y1 = tile.core
-    return ((centre < np.array([x0, y0]) + 3 * SLACK_PX) | (centre >= np.array([x1, y1]) - 3 * SLACK_PX)).any(axis=1)
+    near = (centre < np.array([x0, y0]) + 3 * SLACK_PX) | (centre >= np.array([x1, y1]) - 3 * SLACK_PX)
+    return np.asarray(near.any(axis=1))
 
 
 def _seen_twice(found: Detections, owners: NDArray[np.int64], near_seam: NDArray[np.bool_], iou: float) -> NDArray[np.bool_]:

@@ -227,7 +227,7 @@ class Engine(Protocol):
     ) -> Iterator[Outcome]: ...
 
 
-def _same(a: Any, b: object) -> bool:
+def _same(a: Any, b: Any) -> bool:
     """Equality of two values of one type by their members; arrays element by element, and unknown (NaN) equals unknown."""
     if type(a) is not type(b):
         return False
