@@ -260,11 +260,11 @@ def _deep_colour(data: bytes, image: ImageFile.ImageFile, page: int) -> Image:
     pixels = pages[0]
     if pixels.ndim == 2:
         return _from_deep(pixels)
-    rgb = pixels[:, :, 2::-1].astype(np.float64)
-    if pixels.shape[2] == 4:
-        limit = 2.0 ** _depth(pixels) - 1
-        rgb = limit + (rgb - limit) * (pixels[:, :, 3:] / limit)  # on white
-    return _from_deep(np.rint(rgb).astype(np.int64))
+    rgb = pixels[:, :, 2::-1]
+    if pixels.shape[2] == 4:  # on white
+        limit = np.float32(2.0 ** _depth(pixels) - 1)
+        rgb = np.rint(limit + (rgb - limit) * (pixels[:, :, 3:] / limit)).astype(np.uint16)
+    return _from_deep(rgb)
 
 
 def _rgb(image: pillow.Image) -> Image:
@@ -278,11 +278,14 @@ def _rgb(image: pillow.Image) -> Image:
 
 def _from_deep(values: NDArray) -> Image:
     """Grey (H, W) or RGB (H, W, 3) of any number type → uint8 RGB, by the rule stated in `decode`."""
-    if not np.isfinite(values).all() or values.min() < 0:
+    if values.dtype == np.uint16:  # by table: 40 megapixels of float64 would take gigabytes
+        levels = np.arange(2**16) * (255.0 / (2.0 ** _depth(values) - 1))
+        eight = np.rint(np.minimum(levels, 255)).astype(np.uint8)[values]
+    elif not np.isfinite(values).all() or values.min() < 0:
         raise ValueError("pixel values are negative or not finite")
-    fraction = np.issubdtype(values.dtype, np.floating) and values.max() <= 1
-    scaled = values * (255.0 if fraction else 255.0 / (2.0 ** _depth(values) - 1))
-    eight = np.rint(scaled).astype(np.uint8)
+    else:
+        fraction = np.issubdtype(values.dtype, np.floating) and values.max() <= 1
+        eight = np.rint(values * (255.0 if fraction else 255.0 / (2.0 ** _depth(values) - 1))).astype(np.uint8)
     return np.ascontiguousarray(eight if eight.ndim == 3 else np.repeat(eight[:, :, None], 3, axis=2))
 
 
