@@ -62,7 +62,7 @@ types: setup
 
 notebooks: setup
 	@for notebook in notebooks/*.ipynb; do \
-	  $(BIN)/python -m nbconvert --to notebook --execute --log-level=WARN --output-dir out/notebooks "$$notebook" || exit 1; \
+	  $(BIN)/python -m nbconvert --to notebook --execute --log-level=ERROR --output-dir out/notebooks "$$notebook" || exit 1; \
 	done
 
 clean:
