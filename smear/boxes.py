@@ -41,7 +41,7 @@ def centres(boxes: Boxes) -> NDArray[np.float32]:
 
 def diameters(boxes: Boxes) -> NDArray[np.float32]:
     """The mean of width and height of each box, pixels."""
-    return (boxes[:, 2:] - boxes[:, :2]).mean(axis=1)
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).mean(axis=1), np.float32)
 
 
 def iou(a: Boxes, b: Boxes) -> NDArray[np.float32]:
@@ -56,7 +56,8 @@ def iou(a: Boxes, b: Boxes) -> NDArray[np.float32]:
 def touches_edge(boxes: Boxes, shape_hw: tuple[int, int], *, margin_px: float = 1.0) -> NDArray[np.bool_]:
     """Which boxes reach the border of the image: cells cut by it have no measurable size."""
     height, width = shape_hw
-    return (boxes[:, :2] <= margin_px).any(axis=1) | (boxes[:, 2:] >= np.array([width, height]) - margin_px).any(axis=1)
+    low, high = boxes[:, :2] <= margin_px, boxes[:, 2:] >= np.array([width, height]) - margin_px
+    return np.asarray((low | high).any(axis=1))
 
 
 def suppress(found: Detections, *, iou_above: float) -> Detections:

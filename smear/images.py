@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as pillow
 from PIL import ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -20,6 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from smear.crops import crop
 from smear.errors import ConfigError, ImageError
 from smear.files import write_atomic
+from smear.pixels import bits_used, to_8_bits, upright
 from smear.types import Field, Image
 
 __all__ = ["MAX_PIXELS", "crop", "decode", "encode", "find_fields", "read_bytes", "read_image", "resize", "write_image"]
@@ -47,7 +47,6 @@ _DAMAGED = (  # what Pillow raises on damaged files; it does not wrap them
 )
 _EXIF_ORIENTATION, _TIFF_SUBFILE_TYPE = 0x0112, 254
 _REDUCED_COPY = 1  # bit of the subfile type: a thumbnail or pyramid level of another page
-_DEPTHS = (8, 10, 12, 14, 16, 32)  # bits that cameras deliver inside 16- and 32-bit files
 _HIDDEN = ("thumbs.db", "desktop.ini")
 
 
@@ -109,7 +108,7 @@ def decode(data: bytes, *, name: str, page: int = 0, max_pixels: int = MAX_PIXEL
         raise ImageError(f"{name}: damaged or truncated image ({_one_line(error)}); copy it again") from error
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory to decode {image.width}×{image.height} pixels") from error
-    return _upright(pixels, orientation)
+    return upright(pixels, orientation)
 
 
 def read_image(path: Path, *, page: int = 0) -> Image:
@@ -259,51 +258,21 @@ def _deep_colour(data: bytes, image: ImageFile.ImageFile, page: int) -> Image:
         raise OSError("16-bit colour could not be decoded")
     pixels = pages[0]
     if pixels.ndim == 2:
-        return _from_deep(pixels)
+        return to_8_bits(pixels)
     rgb = pixels[:, :, 2::-1]
     if pixels.shape[2] == 4:  # on white
-        limit = np.float32(2.0 ** _depth(pixels) - 1)
+        limit = np.float32(2.0 ** bits_used(pixels) - 1)
         rgb = np.rint(limit + (rgb - limit) * (pixels[:, :, 3:] / limit)).astype(np.uint16)
-    return _from_deep(rgb)
+    return to_8_bits(rgb)
 
 
 def _rgb(image: pillow.Image) -> Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep(np.asarray(image))
+        return to_8_bits(np.asarray(image))
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
         image = image.convert("RGBA")
         image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
-
-
-def _from_deep(values: NDArray) -> Image:
-    """Grey (H, W) or RGB (H, W, 3) of any number type → uint8 RGB, by the rule stated in `decode`."""
-    if values.dtype == np.uint16:  # by table: 40 megapixels of float64 would take gigabytes
-        levels = np.arange(2**16) * (255.0 / (2.0 ** _depth(values) - 1))
-        eight = np.rint(np.minimum(levels, 255)).astype(np.uint8)[values]
-    elif not np.isfinite(values).all() or values.min() < 0:
-        raise ValueError("pixel values are negative or not finite")
-    else:
-        fraction = np.issubdtype(values.dtype, np.floating) and values.max() <= 1
-        eight = np.rint(values * (255.0 if fraction else 255.0 / (2.0 ** _depth(values) - 1))).astype(np.uint8)
-    return np.ascontiguousarray(eight if eight.ndim == 3 else np.repeat(eight[:, :, None], 3, axis=2))
-
-
-def _depth(values: NDArray) -> int:
-    largest = float(values.max())
-    depth = next((bits for bits in _DEPTHS if largest < 2.0**bits), None)
-    if depth is None:
-        raise ValueError(f"pixel value {largest:g} does not fit in 32 bits")
-    return depth
-
-
-def _upright(pixels: Image, orientation: object) -> Image:
-    """Undo an EXIF orientation, 1 to 8; anything else means upright. Source: EXIF 2.32, tag 0x0112."""
-    turns = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
-    quarter_turns, mirrored = turns.get(orientation, (0, False)) if isinstance(orientation, int) else (0, False)
-    if mirrored:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
 
 
 def _one_line(error: BaseException) -> str:
