@@ -31,12 +31,12 @@ def clip(boxes: Boxes, shape_hw: tuple[int, int]) -> Boxes:
 
 
 def area(boxes: Boxes) -> NDArray[np.float32]:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), np.float32)
 
 
 def centres(boxes: Boxes) -> NDArray[np.float32]:
     """(N, 2) x y."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2, np.float32)
 
 
 def diameters(boxes: Boxes) -> NDArray[np.float32]:
