@@ -1,0 +1,1 @@
+"""Finding cells: train, evaluate and export YOLO detectors, and run them from a bundle."""

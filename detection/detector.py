@@ -1,0 +1,89 @@
+"""A detector from a bundle: letterbox, decode and suppress in numpy, once for all runtimes."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from smear import boxes
+from smear.errors import ModelError
+from smear.models import ModelCard
+from smear.types import Detections, Image, Runtime
+
+STRIDE = 32
+PAD = 114  # the grey that ultralytics pads with in training
+BATCH_PIXELS = 8 * 640 * 640  # what one call of the network holds at most
+MAX_CANDIDATES = 3000  # per tile, before suppression; a crowded 640 px tile holds about 300 cells
+
+
+class YoloDetector:
+    """Calls a YOLO network on tiles of any size, padded to a multiple of 32; no resizing happens here.
+
+    Args:
+        runtime: (B, 3, H, W) float32 in [0, 1] → (B, 4 + C, A): cx cy w h in pixels, then a score in [0, 1] a class.
+        confidence, iou: override the thresholds of the card.
+    """
+
+    def __init__(self, runtime: Runtime, card: ModelCard, *, confidence: float | None = None, iou: float | None = None) -> None:
+        self.classes = card.classes
+        self.confidence = card.thresholds.get("confidence", 0.25) if confidence is None else confidence
+        self.iou = card.thresholds.get("iou", 0.5) if iou is None else iou
+        self._runtime = runtime
+        self._name = card.name
+
+    def __call__(self, tiles: Sequence[Image]) -> list[Detections]:
+        """One Detections per tile, in tile pixels, highest score first.
+
+        Raises:
+            ModelError: the network's output is not that of a YOLO with this card's classes, or is not finite.
+        """
+        found: list[Detections | None] = [None] * len(tiles)
+        for indices in _batches([_padded(tile.shape[:2]) for tile in tiles]):
+            (raw, *_) = self._runtime(_stack([tiles[i] for i in indices]))
+            if raw.ndim != 3 or raw.shape[:2] != (len(indices), 4 + len(self.classes)):
+                raise ModelError(f"{self._name}: expected output (B, {4 + len(self.classes)}, A), got {raw.shape}")
+            for i, rows in zip(indices, raw, strict=True):
+                found[i] = decode(rows, tiles[i].shape[:2], confidence=self.confidence, iou=self.iou)
+        return [d for d in found if d is not None]
+
+
+def decode(rows: np.ndarray, shape_hw: tuple[int, int], *, confidence: float, iou: float) -> Detections:
+    """(4 + C, A) raw output of one tile → its detections, clipped to the tile.
+
+    Every anchor votes for its best class; those of at least `confidence` are suppressed within their class at `iou`.
+
+    Raises:
+        ModelError: the output is not finite.
+    """
+    if not np.isfinite(rows).all():
+        raise ModelError("the detector's output is not finite; the weights are damaged")
+    scores, labels = rows[4:].max(axis=0), rows[4:].argmax(axis=0)
+    kept = np.flatnonzero(scores >= confidence)
+    if len(kept) > MAX_CANDIDATES:
+        kept = kept[np.argsort(-scores[kept], kind="stable")[:MAX_CANDIDATES]]
+    centre, half = rows[:2, kept].T, rows[2:4, kept].T / 2
+    corners = boxes.clip(np.concatenate([centre - half, centre + half], axis=1), shape_hw)  # (N, 4)
+    solid = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    found = Detections(corners[solid], np.minimum(scores[kept][solid], 1), labels[kept][solid])
+    return boxes.suppress(found, iou_above=iou)
+
+
+def _padded(shape_hw: tuple[int, int]) -> tuple[int, int]:
+    return tuple(-(-side // STRIDE) * STRIDE for side in shape_hw)  # type: ignore[return-value]
+
+
+def _batches(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Indices of tiles of one padded shape, as many as fit `BATCH_PIXELS`; in order of first appearance."""
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    for i, shape in enumerate(shapes):
+        by_shape.setdefault(shape, []).append(i)
+    for (height, width), indices in by_shape.items():
+        size = max(1, BATCH_PIXELS // (height * width))
+        yield from (indices[i : i + size] for i in range(0, len(indices), size))
+
+
+def _stack(tiles: Sequence[Image]) -> np.ndarray:
+    height, width = _padded(tiles[0].shape[:2])
+    canvas = np.full((len(tiles), height, width, 3), PAD, np.uint8)
+    for row, tile in zip(canvas, tiles, strict=True):
+        row[: tile.shape[0], : tile.shape[1]] = tile
+    return np.ascontiguousarray(canvas.transpose(0, 3, 1, 2), np.float32) / np.float32(255)  # (B, 3, H, W)

@@ -1,0 +1,237 @@
+"""`python -m detection.train`: from a prepared YOLO set to a run folder with a checked model bundle."""
+
+import argparse
+import csv
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from tqdm import tqdm
+
+from detection import yolo
+from detection.augment import build_augmentations
+from detection.export import export_bundle
+from detection.settings import DetectSettings
+from detection.weights import load_start
+from smear import annotations, boxes, images
+from smear.annotations import DataSet
+from smear.config import load
+from smear.errors import AnnotationError, ConfigError, SmearError
+from smear.files import write_atomic
+
+RBC = "RBC"
+WHITE = ("WBC", "ALL", "HEM")
+N_CALIBRATION = 64  # images that re-measure the batch norms of folded start weights
+SMALLEST_SIDE_PX = 8
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        options = _parse(argv)
+        run = train(_settings(options), out=options.out, resume=options.resume, command=" ".join(["python -m detection.train", *(argv or sys.argv[1:])]))
+    except SmearError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"bundle: {run / 'bundle'}")
+    return 0
+
+
+def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) -> Path:
+    """One training, in the order things happen; returns the run folder (`out`).
+
+    Leaves: config.yaml (resolved), about.json (command, versions, seed, manifest hash), results.csv (per epoch), curves.png,
+    weights/, bundle/ (ONNX + model.json). A killed run goes on with `resume` from the last finished epoch.
+
+    Raises:
+        ConfigError, AnnotationError, ModelError, TrainingError: each before or instead of a half-trained bundle.
+    """
+    data = annotations.read_data_yaml(Path(settings.data))
+    truth = check_labels(data)
+    extra = yaml.safe_load(Path(settings.data).read_text())
+    ruler = extra.get("rbc_px") or _seen_ruler(truth, data.classes, settings.imgsz)
+    last = out / "weights" / "last.pt"
+    if resume and not last.is_file():
+        raise ConfigError(f"--resume: no checkpoint at {last}")
+    if not resume and (out / "results.csv").exists():
+        raise ConfigError(f"{out}: holds a run already; continue it with --resume or choose another --out")
+    arguments = _arguments(settings, data, out, rbc_px=extra.get("rbc_px"))
+    about = describe(settings, data, command)
+    if not resume:
+        write_atomic(out / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+        write_atomic(out / "about.json", json.dumps(about, indent=1) + "\n")
+        start = yolo.build_model(settings.model, len(data.classes))
+        weights = settings.model if settings.weights == "auto" else settings.weights
+        print(f"start: {load_start(start, weights, calibration=_calibration(data, settings))}")
+        yolo.save_start(start, out / "weights" / "start.pt")
+    best = yolo.train({**arguments, **({"resume": str(last)} if resume else {"model": str(out / "weights" / "start.pt")})}, on_epoch=_say)
+    plot_curves(out / "results.csv", out / "curves.png")
+    card = export_bundle(best, data, out / "bundle", name=out.name, settings=settings, rbc_px=ruler, about=about)
+    print(f"ONNX differs from torch by at most {card.training['onnx_max_difference']:.2g}")
+    return out
+
+
+def check_labels(data: DataSet) -> list[tuple[tuple[int, int], Any]]:
+    """Decode every image and read every label before the first step; returns (height, width) and truth per training image.
+
+    Raises:
+        AnnotationError, ImageError: the first file that is wrong, by name.
+    """
+    seen = []
+    for split in ("train", "val"):
+        for path in tqdm(data.images(split), desc=f"check {split}", unit="field", leave=False):
+            shape_hw = images.read_image(path).shape[:2]
+            if min(shape_hw) < SMALLEST_SIDE_PX:
+                raise AnnotationError(f"{path}: {shape_hw[1]}x{shape_hw[0]} pixels is too small to train on")
+            truth = annotations.read_labels(annotations.label_path(path), shape_hw, len(data.classes))
+            if split == "train":
+                seen.append((shape_hw, truth))
+    if not any(len(truth) for _, truth in seen):
+        raise AnnotationError(f"{data.root}: no training image has a box")
+    return seen
+
+
+def describe(settings: DetectSettings, data: DataSet, command: str) -> dict[str, Any]:
+    """What another person needs to run it again."""
+    manifest = data.root / "manifest.json"
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    packages = ("torch", "torchvision", "ultralytics", "albumentations", "numpy", "opencv-python-headless", "onnx")
+    return {
+        "command": command,
+        "seed": settings.seed,
+        "config": settings.model_dump(mode="json", exclude={"data", "weights"}),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "git": git.stdout.strip() or None,
+        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else None,
+    }
+
+
+def plot_curves(results_csv: Path, target: Path) -> None:
+    """Losses and validation metrics per epoch, as PNG."""
+    from matplotlib.figure import Figure
+
+    with results_csv.open() as file:
+        rows = [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axis, wanted in ((left, "loss"), (right, "metrics/")):
+        for key in [k for k in rows[0] if wanted in k]:
+            axis.plot([row["epoch"] for row in rows], [row[key] for row in rows], label=key.removeprefix("metrics/"))
+        axis.set_xlabel("epoch")
+        axis.legend(fontsize=7)
+    figure.savefig(target, dpi=120)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m detection.train", description=__doc__)
+    parser.add_argument("--data", help="data.yaml of a prepared set")
+    parser.add_argument("--model", help="yolov8n … yolov8x, yolov5n … yolov5x6, or another ultralytics architecture")
+    parser.add_argument("--weights", help="auto, a name, a .pt or .safetensors file, a bundle folder, or none")
+    for name in ("epochs", "imgsz", "batch", "seed"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--device", help="auto, cpu, 0, or 0,1")
+    parser.add_argument("--config", type=Path, default=None, help="for example configs/detect.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. augment.mosaic=0.5")
+    parser.add_argument("--out", type=Path, default=Path("runs/detect"))
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    return parser.parse_args(argv)
+
+
+def _settings(options: argparse.Namespace) -> DetectSettings:
+    names = ("data", "model", "weights", "epochs", "imgsz", "batch", "seed", "device")
+    flags = [f"{n}={json.dumps(str(v)) if isinstance(v, str) else v}" for n in names if (v := getattr(options, n)) is not None]
+    kept = options.out / "config.yaml"
+    config = options.config or (kept if options.resume and kept.is_file() else DEFAULT_CONFIG)
+    settings = load(config, DetectSettings, [*options.set, *flags])
+    if not settings.data:
+        raise ConfigError("--data: is missing; give the data.yaml of a prepared set")
+    return settings
+
+
+DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "detect.yaml"
+
+
+def _arguments(settings: DetectSettings, data: DataSet, out: Path, *, rbc_px: float | None) -> dict[str, Any]:
+    """ultralytics' arguments, all of them explicit; the data is described again with absolute paths and no download hook."""
+    resolved = out / "data.yaml"
+    folders = {split: [str(p) for p in sorted({path.parent for path in paths})] for split, paths in data.splits.items()}
+    content = {"path": str(data.root), **folders, "names": dict(enumerate(data.classes)), **({"rbc_px": rbc_px} if rbc_px else {})}
+    write_atomic(resolved, yaml.safe_dump(content, sort_keys=False))
+    augment, optimizer = settings.augment.model_dump(exclude={"image"}), settings.optimizer.model_dump(exclude={"name"})
+    device = _device(str(settings.device))
+    return {
+        "task": "detect", "mode": "train", "data": str(resolved), "save_dir": str(out), "exist_ok": True, "epochs": settings.epochs,
+        "imgsz": settings.imgsz, "batch": settings.batch, "nbs": settings.batch, "device": device, "seed": settings.seed, "patience": settings.patience,
+        "workers": settings.workers, "optimizer": settings.optimizer.name, **optimizer, **augment, "copy_paste": 0.0, "cutmix": 0.0,
+        "erasing": 0.0, "bgr": 0.0, "perspective": 0.0, "auto_augment": None, "multi_scale": 0.0, "pretrained": True,
+        "augmentations": build_augmentations(settings.augment.image), "amp": _precision(settings.precision, device),
+        "deterministic": True, "plots": False, "verbose": False, "cache": False, "val": True,
+    }  # fmt: skip
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "0" if torch.cuda.is_available() else "cpu"
+    if wanted != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(f"device: {wanted!r} asked for, but torch sees no GPU; use auto or cpu")
+    return wanted
+
+
+def _precision(wanted: str, device: str) -> str | bool:
+    if wanted == "auto" and device == "cpu":
+        capable = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return "bf16" if capable and _has_fast_bfloat16() else False
+    return {"auto": True, "fp32": False, "bf16": "bf16"}[wanted]
+
+
+def _has_fast_bfloat16() -> bool:
+    """Emulated bfloat16 is slower than float32: only with instructions for it."""
+    flags = torch.backends.cpu.get_cpu_capability()
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text() and flags.startswith("AVX512")
+    except OSError:
+        return False
+
+
+def _seen_ruler(truth: Sequence[tuple[tuple[int, int], Any]], classes: Sequence[str], imgsz: int) -> float | None:
+    """Median red-cell diameter, pixels, as the network sees it once fields are letterboxed to `imgsz`; None without red cells."""
+    if RBC not in classes:
+        return None
+    seen = [
+        boxes.diameters(t.boxes[(t.labels == classes.index(RBC)) & ~boxes.touches_edge(t.boxes, shape)]) * (imgsz / max(shape))
+        for shape, t in truth
+    ]
+    diameters = np.concatenate(seen) if seen else np.zeros(0)
+    return float(np.median(diameters)) if len(diameters) else None
+
+
+def _calibration(data: DataSet, settings: DetectSettings) -> list[torch.Tensor]:
+    """A few training images, letterboxed on grey, as float32 batches."""
+    paths = data.images("train")
+    chosen = paths[:: max(1, len(paths) // N_CALIBRATION)][:N_CALIBRATION]
+    side = settings.imgsz
+    batches = []
+    for start in range(0, len(chosen), 8):
+        batch = np.full((len(chosen[start : start + 8]), side, side, 3), 114, np.uint8)
+        for canvas, path in zip(batch, chosen[start : start + 8], strict=True):
+            image = images.read_image(path)
+            image = images.resize(image, min(1.0, side / max(image.shape[:2])))[:side, :side]
+            canvas[: image.shape[0], : image.shape[1]] = image
+        batches.append(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255)
+    return batches
+
+
+def _say(epoch: int, metrics: Mapping[str, float]) -> None:
+    print(f"epoch {epoch}: mAP50 {metrics.get('metrics/mAP50(B)', float('nan')):.4f}  mAP50-95 {metrics.get('metrics/mAP50-95(B)', float('nan')):.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""The only file that imports ultralytics: build, train, score and export its detectors, with everything unasked-for off."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from smear import boxes
+from smear.errors import ConfigError, ModelError, SmearError
+from smear.quiet import silence
+from smear.types import Detections
+
+silence()
+os.environ.setdefault("YOLO_VERBOSE", "false")
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytics would set 1
+
+import cv2  # noqa: E402
+import ultralytics  # noqa: E402  (after silence(): it phones home at import)
+from ultralytics.data import dataset as _dataset  # noqa: E402
+from ultralytics.data import utils as _data_utils  # noqa: E402
+from ultralytics.data.build import build_yolo_dataset  # noqa: E402
+from ultralytics.engine import trainer as _trainer  # noqa: E402
+from ultralytics.engine.validator import BaseValidator  # noqa: E402
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
+from ultralytics.nn.tasks import DetectionModel, load_checkpoint  # noqa: E402
+from ultralytics.utils import SETTINGS, USER_CONFIG_DIR, torch_utils  # noqa: E402
+from ultralytics.utils.callbacks import platform  # noqa: E402
+from ultralytics.utils.metrics import ap_per_class  # noqa: E402
+
+VERSION = ultralytics.__version__
+STRIDE = 32
+
+
+class TrainingError(SmearError):
+    """Training cannot go on; the checkpoints written so far are kept."""
+
+
+class FieldDataset(_dataset.YOLODataset):
+    """Fields that are already at the detector's scale: `data.yaml` has `rbc_px`, so no image is resized to `imgsz`."""
+
+    def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False) -> tuple:
+        if self.data.get("rbc_px") is None:
+            return super().load_image(i, rect_mode, resize_short)
+        if self.ims[i] is None:
+            image = cv2.imread(self.im_files[i])
+            if image is None:
+                raise FileNotFoundError(f"{self.im_files[i]}: not a readable image")
+            self.ims[i] = _fit(image, self.imgsz) if not self.augment else image
+            self.im_hw0[i], self.im_hw[i] = image.shape[:2], self.ims[i].shape[:2]
+            self._remember(i)
+        return self.ims[i], self.im_hw0[i], self.im_hw[i]
+
+    def _remember(self, i: int) -> None:
+        """Mosaics draw their partners from this buffer; the oldest image leaves memory when it is full."""
+        if self.augment:
+            self.buffer.append(i)
+            if len(self.buffer) > max(self.max_buffer_length, 4):
+                self.ims[self.buffer.pop(0)] = None
+
+
+class FieldValidator(DetectionValidator):
+    """ultralytics' validator, in bfloat16 on a CPU that trains in it."""
+
+    def __call__(self, trainer: Any = None, model: Any = None) -> Any:
+        with _cpu_bfloat16(trainer is not None and trainer.args.amp == "bf16" and trainer.device.type == "cpu"):
+            return super().__call__(trainer, model)
+
+    def postprocess(self, preds: Any) -> Any:
+        return super().postprocess(preds[0].float() if isinstance(preds, (list, tuple)) else preds.float())
+
+
+class FieldTrainer(DetectionTrainer):
+    """ultralytics' trainer with native-scale fields, bfloat16 and channels_last on a CPU, and an end at the first NaN."""
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = False) -> nn.Module:
+        model = super().get_model(cfg, weights, verbose=False)
+        return model.to(memory_format=torch.channels_last) if self.device.type == "cpu" else model
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        built = build_yolo_dataset(self.args, img_path, batch, self.data, mode=mode, rect=mode == "val", stride=STRIDE)
+        built.__class__ = FieldDataset  # the factory has no hook for the class
+        return built
+
+    def get_validator(self) -> DetectionValidator:
+        return FieldValidator(self.test_loader, save_dir=self.save_dir, args=dict(vars(self.args)), _callbacks=self.callbacks)
+
+    def optimizer_step(self) -> None:
+        if not torch.isfinite(self.loss):
+            raise TrainingError(
+                f"{self.save_dir}: epoch {self.epoch + 1}: the loss is {float(self.loss)}; lower lr0 or check the labels "
+                "(the checkpoints of the finished epochs are kept)"
+            )
+        super().optimizer_step()
+
+
+def quiet() -> None:
+    """Turn off what ultralytics does unasked: reports, integrations, downloads of fonts, writes beside the user's images."""
+    off = dict.fromkeys(("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb"), False)
+    wrong = {key: value for key, value in off.items() if SETTINGS.get(key, value) != value}
+    if wrong:
+        SETTINGS.update(wrong)
+    platform.callbacks.clear()
+    _dataset.save_dataset_cache_file = _keep_in_memory
+    _data_utils._replace_image = _refuse_to_replace
+    _trainer.check_amp = lambda _model: True  # it would download a model to try AMP on
+    _trainer.autocast = _autocast
+    torch_utils.NUM_THREADS = os.cpu_count() or 1  # it leaves one core idle, which is half of a small machine
+    _provide_fonts()
+
+
+def is_known(name: str) -> bool:
+    """Whether ultralytics has an architecture of that name (`yolov5n` … `yolov5x6`, `yolov8n` … `yolov8x`, and its later families)."""
+    try:
+        ultralytics.nn.tasks.yaml_model_load(f"{name}.yaml")
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
+def build_model(name: str, n_classes: int) -> DetectionModel:
+    """An untrained detector.
+
+    Raises:
+        ConfigError: ultralytics has no such architecture.
+    """
+    quiet()
+    if not is_known(name):
+        raise ConfigError(f"model: no architecture named {name!r}; for example yolov8n, yolov8x, yolov5s or yolov5x6")
+    return DetectionModel(f"{name}.yaml", nc=n_classes, verbose=False)
+
+
+def save_start(model: DetectionModel, path: Path) -> None:
+    """Write a model as the checkpoint that a run starts from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": model, "train_args": {}, "epoch": -1}, path)
+
+
+def load_model(checkpoint: Path) -> DetectionModel:
+    """The model of a checkpoint, on the CPU in float32; only weights and known layer classes are unpickled.
+
+    Raises:
+        ModelError: not a checkpoint, or one that holds anything else.
+    """
+    quiet()
+    try:
+        model, _ = load_checkpoint(str(checkpoint), device="cpu")
+    except Exception as error:  # noqa: BLE001  (the unpickler raises many kinds; each means the same to the user)
+        raise ModelError(f"{checkpoint}: not a checkpoint that can be loaded safely ({str(error).splitlines()[0]})") from error
+    return model.float()
+
+
+def download(name: str, folder: Path) -> Path:
+    """Fetch ultralytics' pretrained `name`.pt once, into `folder`; only ever called because the user named it.
+
+    Raises:
+        ModelError: it cannot be fetched.
+    """
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    target = folder / f"{name}.pt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        attempt_download_asset(str(target), timeout=5)
+    except Exception as error:  # noqa: BLE001  (network, proxy, disk: one clear line for all)
+        raise _no_weights(name, target) from error
+    if not target.is_file():
+        raise _no_weights(name, target)
+    return target
+
+
+def train(arguments: Mapping[str, Any], *, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None) -> Path:
+    """Run (or resume) one training with ultralytics' own loop; returns the best checkpoint.
+
+    Args:
+        arguments: ultralytics' training arguments, complete; `save_dir` decides where the run lies.
+        on_epoch: called with the epoch (from 1) and its metrics.
+
+    Raises:
+        TrainingError: the loss is not finite, or the run cannot be resumed.
+    """
+    quiet()
+    trainer = FieldTrainer(overrides=dict(arguments))
+    if on_epoch:
+        trainer.add_callback("on_fit_epoch_end", lambda t: t.epoch < t.epochs and on_epoch(t.epoch + 1, t.metrics))
+    trainer.train()
+    return Path(trainer.best)
+
+
+def own_metrics(truths: Sequence[Detections], found: Sequence[Detections], classes: Sequence[str]) -> dict[str, float]:
+    """ultralytics' own numbers for the same boxes: map50, map50_95, and precision and recall at its best-F1 confidence.
+
+    They differ from COCO's in the interpolation of the curve, and because precision and recall are read at another operating point.
+    """
+    by_score = [d.take(np.argsort(-d.scores, kind="stable")) for d in found]
+    matcher = SimpleNamespace(iouv=torch.linspace(0.5, 0.95, 10))
+    hits = [np.zeros((0, 10), bool)]
+    for truth, d in zip(truths, by_score, strict=True):
+        overlap = torch.from_numpy(boxes.iou(truth.boxes, d.boxes))
+        labels = (torch.tensor(d.labels), torch.tensor(truth.labels))
+        hits.append(BaseValidator.match_predictions(matcher, *labels, overlap).numpy().reshape(-1, 10))
+    every = Detections.concat(by_score)
+    _, _, precision, recall, _, ap, *_ = ap_per_class(
+        np.concatenate(hits), every.scores, every.labels, np.concatenate([np.zeros(0), *(t.labels for t in truths)])
+    )
+    parts = {"map50": ap[:, 0], "map50_95": ap, "precision": precision, "recall": recall} if len(ap) else {}
+    return {name: float(np.mean(parts[name])) if parts else float("nan") for name in ("map50", "map50_95", "precision", "recall")}
+
+
+def onnx_bytes(model: DetectionModel, *, imgsz: int, path: Path) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
+    """Export to ONNX with free batch, height and width; also the torch function it was made from, to compare with.
+
+    Input (B, 3, H, W) float32 RGB in [0, 1], H and W multiples of 32; output (B, 4 + C, A): cx cy w h in pixels, class scores.
+    """
+    model = model.eval().float().fuse(verbose=False)
+    for module in model.modules():
+        if hasattr(module, "export") and hasattr(module, "dynamic"):
+            module.export, module.dynamic, module.format = True, True, "onnx"
+        if hasattr(module, "end2end") and module.end2end:
+            module.end2end = False  # one decoder for every family: ours
+    example = torch.zeros(2, 3, imgsz, imgsz)
+    axes = {"images": {0: "batch", 2: "height", 3: "width"}, "output0": {0: "batch", 2: "anchors"}}
+    with torch.no_grad():
+        model(example)
+        torch.onnx.export(
+            model, (example,), str(path), input_names=["images"], output_names=["output0"], dynamic_axes=axes, opset_version=17, dynamo=False
+        )
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            out = model(torch.from_numpy(batch))
+        return (out[0] if isinstance(out, (tuple, list)) else out).numpy()
+
+    return path.read_bytes(), run
+
+
+def _fit(image: np.ndarray, longest: int) -> np.ndarray:
+    """Validation shows whole fields: one larger than the canvas is shrunk to it, a smaller one keeps its scale."""
+    factor = longest / max(image.shape[:2])
+    return image if factor >= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+def _cpu_bfloat16(enabled: bool) -> Any:
+    return torch.autocast("cpu", torch.bfloat16) if enabled else nullcontext()
+
+
+def _autocast(enabled: bool | torch.dtype, device: str = "cuda") -> Any:
+    """ultralytics' own refuses bfloat16 without a CUDA device; CPUs have it too."""
+    if device == "cpu":
+        return _cpu_bfloat16(enabled is torch.bfloat16)
+    if isinstance(enabled, torch.dtype):
+        return torch.autocast(device, enabled)
+    return torch.autocast(device, enabled=bool(enabled))
+
+
+def _keep_in_memory(_prefix: str, _path: Path, cache: dict[str, Any], version: str) -> None:
+    cache["version"] = version  # all that its caller needs; ultralytics would write beside the user's labels
+
+
+def _refuse_to_replace(image_file: str, *_args: Any, **_kwargs: Any) -> None:
+    raise OSError(f"{image_file}: damaged JPEG; refused to rewrite the user's file")
+
+
+def _provide_fonts() -> None:
+    """ultralytics fetches Arial before training; any font under that name keeps it at home."""
+    import matplotlib
+
+    font = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    for name in ("Arial.ttf", "Arial.Unicode.ttf"):
+        target = Path(USER_CONFIG_DIR) / name
+        if not target.exists():
+            shutil.copy(font, target)
+
+
+def _no_weights(name: str, target: Path) -> ModelError:
+    return ModelError(
+        f"weights: {name!r} is not at {target} and could not be downloaded; "
+        "put the file there, or pass --weights FILE, a bundle folder, or none (random start)"
+    )

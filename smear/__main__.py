@@ -1,0 +1,185 @@
+"""`python -m smear analyze | evaluate | doctor`: what users type, what they see, and the exit codes."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from smear import annotations
+from smear.build import Opened, build_analyzer, make_analyze, open_models
+from smear.config import load
+from smear.doctor import examine
+from smear.engines import open_engine
+from smear.errors import ConfigError, SmearError
+from smear.evaluate import FLOOR, evaluate, read_labelled
+from smear.analyze import at_confidence
+from smear.files import write_atomic
+from smear.images import find_fields
+from smear.quiet import silence
+from smear.report.records import jsonable
+from smear.settings import AnalyzeSettings
+from smear.store import Store
+from smear.types import Field, FieldFailure, FieldResult, Outcome
+
+DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "analyze.yaml"
+ROOT = Path(__file__).parent.parent
+OK, SOME_FAILED, MISTAKE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 all well, 1 some fields failed (named), 2 a mistake in the request (one line)."""
+    silence()
+    options = _parser().parse_args(argv)
+    try:
+        return COMMANDS[options.command](options)
+    except SmearError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except OSError as error:  # disk full or a folder taken away while writing; the finished fields stay
+        print(f"error: {error.filename or 'output'}: {error.strerror}; what was finished is kept, run the same command again", file=sys.stderr)
+        return MISTAKE
+
+
+def analyze_command(options: argparse.Namespace) -> int:
+    """Find, cut and label the white cells of a folder, write the pictures, tables and the report."""
+    settings = _settings(options)
+    fields = find_fields(options.folder, slides=options.slides)
+    _refuse_inside(options.out, options.folder)
+    opened = open_models(settings)
+    store = Store(options.out, fields, key=opened.key(), with_crops=options.crops)
+    outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
+    report = store.finish(outcomes, cards=opened.cards, config=_config(settings, fields=options.folder.name))
+    return _conclude(options.out, report, outcomes)
+
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    """The same on labelled fields, with detection and per-cell metrics in the report and in metrics.json."""
+    settings = _settings(options)
+    labelled = read_labelled(annotations.read_data_yaml(options.data), options.split)
+    opened = open_models(settings)
+    card = opened.detector.card
+    store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
+    analyzer = build_analyzer(opened, floor=FLOOR)
+    confidence = settings.confidence or card.thresholds.get("confidence", 0.25)
+    raw, shown = [], []
+    for outcome in tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc="evaluate", unit="field"):
+        raw.append(outcome)
+        shown.append(at_confidence(outcome, confidence) if isinstance(outcome, FieldResult) else outcome)
+    metrics = evaluate(
+        analyzer, labelled, raw, white_class=card.white_classes[0], detector_classes=card.classes, confidence=confidence
+    )
+    write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
+    config = {**_config(settings), "data": options.data.name, "split": options.split}
+    for outcome in shown:
+        store.show(outcome)
+    report = store.finish(shown, cards=opened.cards, config=config, metrics=_for_report(metrics))
+    print_metrics(metrics)
+    return _conclude(options.out, report, shown)
+
+
+def doctor_command(_: argparse.Namespace) -> int:
+    """Versions, devices, codecs, bundle hashes and one golden field."""
+    lines, healthy = examine(ROOT / "models")
+    print("\n".join(lines))
+    return OK if healthy else SOME_FAILED
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "analyze": analyze_command,
+    "evaluate": evaluate_command,
+    "doctor": doctor_command,
+}
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """The numbers as a table, `-` where undefined."""
+    print(f"\n{'mAP@50':>10} {'mAP@50-95':>10} {'precision':>10} {'recall':>10}")
+    print(" ".join(f"{_shown(metrics.get(k)):>10}" for k in ("map50", "map50_95", "precision", "recall")))
+    for name, value in metrics.get("ap50", {}).items():
+        print(f"  {name}: AP@50 {_shown(value)}, AP@50-95 {_shown(metrics.get('ap50_95', {}).get(name))}")
+    if "white_recall" in metrics:
+        print(f"white cells: recall {_shown(metrics['white_recall'])}, precision {_shown(metrics['white_precision'])}")
+    for title, block in (("labels on true boxes", metrics.get("cells_on_truth")), ("labels end to end", metrics.get("end_to_end", {}).get("all"))):
+        if block:
+            print(f"{title}: " + ", ".join(f"{k} {_shown(block.get(k))}" for k in ("accuracy", "recall", "specificity", "f1", "roc_auc") if k in block))
+
+
+def _run(opened: Opened, fields: Sequence[Field], **hooks: Callable) -> list[Outcome]:
+    engine = open_engine("local")
+    return list(tqdm(engine(make_analyze(opened, **hooks), fields), total=len(fields), desc="analyze", unit="field"))
+
+
+def _conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) -> int:
+    failed = [o for o in outcomes if isinstance(o, FieldFailure)]
+    total = report["total"]
+    print(f"{total['n_fields']} fields, {total['n_white']} white cells: {out / 'report.html'}")
+    for failure in failed:
+        print(f"failed: {failure.error}", file=sys.stderr)
+    return SOME_FAILED if failed else OK
+
+
+def _settings(options: argparse.Namespace) -> AnalyzeSettings:
+    given = {"detector": options.detector, "classifier": options.classifier, "device": options.device, "runtime": options.runtime,
+             "um_per_px": options.um_per_px, "confidence": options.confidence}  # fmt: skip
+    flags = [f"{k}={json.dumps(v)}" for k, v in given.items() if v is not None and v != "none"]
+    flags += ["classifier=null"] if options.classifier == "none" else []
+    settings = load(options.config or DEFAULT_CONFIG, AnalyzeSettings, [*options.set, *flags])
+    return settings.model_copy(update={name: _found(getattr(settings, name)) for name in ("detector", "classifier")})
+
+
+def _found(bundle: Path | None) -> Path | None:
+    """A bundle as named from here, or else the shipped one of that name."""
+    return bundle if bundle is None or bundle.exists() or not (ROOT / bundle).exists() else ROOT / bundle
+
+
+def _config(settings: AnalyzeSettings, **more: str) -> dict[str, Any]:
+    """The settings as the report shows them: without the folders of this machine."""
+    shown = settings.model_dump(mode="json")
+    shown |= {key: Path(shown[key]).name for key in ("detector", "classifier") if shown[key]}
+    return {**shown, **more}
+
+
+def _for_report(metrics: dict[str, Any]) -> dict[str, Any]:
+    own = ("cells_on_truth", "end_to_end", "pr_curves")
+    return {"detection": {k: v for k, v in metrics.items() if k not in own}, **{k: metrics[k] for k in own if k in metrics}}
+
+
+def _refuse_inside(out: Path, folder: Path) -> None:
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"--out: {out} lies inside {folder}; results would be analysed as fields by the next run, choose another folder")
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None or value != value else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m smear", description="White cells in smear fields: find, label, report. Research use only.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    analyze = commands.add_parser("analyze", help=analyze_command.__doc__)
+    analyze.add_argument("folder", type=Path, help="images, in subfolders or not")
+    analyze.add_argument("--slides", action=argparse.BooleanOptionalAction, default=True, help="a subfolder is a slide (default)")
+    analyze.add_argument("--crops", action="store_true", help="also write every white cell as a picture")
+    scored = commands.add_parser("evaluate", help=evaluate_command.__doc__)
+    scored.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
+    scored.add_argument("--split", default="test", choices=("train", "val", "test"))
+    for command in (analyze, scored):
+        command.add_argument("--out", type=Path, required=True)
+        command.add_argument("--detector", help="bundle folder")
+        command.add_argument("--classifier", help="bundle folder, or none")
+        command.add_argument("--device", help="auto, cpu, cuda or an index")
+        command.add_argument("--runtime", help="auto, onnx or openvino")
+        command.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
+        command.add_argument("--confidence", type=float, help="lowest score of a cell")
+        command.add_argument("--config", type=Path, help="default: configs/analyze.yaml")
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration")
+    commands.add_parser("doctor", help=doctor_command.__doc__)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

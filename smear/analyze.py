@@ -1,0 +1,284 @@
+"""From fields to results: decode, measure the scale, tile, detect, crop, classify; tiles and crops are batched across fields."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smear import boxes
+from smear.errors import ImageError
+from smear.images import crop, decode, read_bytes, resize
+from smear.models import CropContract, ModelCard
+from smear.scale import WHITE_PER_RED, Ruler, estimate_scale, given_scale
+from smear.settings import AnalyzeSettings
+from smear.tiles import merge, plan_tiles
+from smear.types import UNKNOWN_SCALE, Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
+
+UNSURE_SPREAD = 0.35  # relative interquartile range of the red cells above which the ruler is called unsure
+FEW_RED_CELLS = 8
+SAME_OBJECT_IOU = 0.8  # boxes of two classes overlapping more are one object, named by the higher score
+MAX_GROWTH = 8.0  # a field is enlarged at most this much: below, a cell has too few pixels to be found
+DEFAULT_CONFIDENCE, DEFAULT_IOU, DEFAULT_REVIEW = 0.25, 0.5, 0.8  # where a card says nothing
+NO_RULER = "scale unknown: neither red nor white cells to measure by; the field was searched at its longest side"
+BY_WHITE_CELLS = "scale estimated from white cells: no red cells found"
+UNSURE_SCALE = "scale unsure: few red cells, or of very different sizes"
+NO_CONTRACT_SCALE = "cell cropped by its box: the field's scale is unknown"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an Analyzer works: the scale and crop contracts, tiling, operating points. White detections above `confidence` are cells."""
+
+    ruler: Ruler | None
+    letterbox_px: int
+    contract: CropContract | None
+    crop_px: int
+    confidence: float
+    iou: float
+    review_below: float
+    um_per_px: float | None = None
+    tile_px: int = 640
+    overlap_px: int = 192
+    fields_per_batch: int = 8
+
+    @classmethod
+    def for_cards(cls, settings: AnalyzeSettings, detector: ModelCard, classifier: ModelCard | None = None) -> Self:
+        """What the cards say, where the settings do not say otherwise."""
+        review = classifier.thresholds.get("needs_review", DEFAULT_REVIEW) if classifier else DEFAULT_REVIEW
+        red = detector.classes.index(detector.red_class) if detector.red_class else None
+        return cls(
+            ruler=Ruler(detector.rbc_px, red, white_labels(detector)) if detector.rbc_px else None,
+            letterbox_px=detector.input_px,
+            contract=classifier.crop if classifier else None,
+            crop_px=classifier.input_px if classifier else 0,
+            confidence=settings.confidence or detector.thresholds.get("confidence", DEFAULT_CONFIDENCE),
+            iou=settings.iou or detector.thresholds.get("iou", DEFAULT_IOU),
+            review_below=review if settings.review_below is None else settings.review_below,
+            um_per_px=settings.um_per_px,
+            tile_px=settings.tile_px,
+            overlap_px=settings.overlap_px,
+            fields_per_batch=settings.fields_per_batch,
+        )
+
+
+def white_labels(card: ModelCard) -> tuple[int, ...]:
+    """Indices of the detector's white-cell classes."""
+    return tuple(card.classes.index(c) for c in card.white_classes)
+
+
+@dataclass
+class _Work:
+    """A field on its way through the stages."""
+
+    field: Field
+    image: Image
+    scale: Scale = UNKNOWN_SCALE
+    found: Detections = field(default_factory=Detections.empty)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failure: FieldFailure | None = None
+
+
+class Analyzer:
+    """Analyses fields with a detector and, when given, a classifier.
+
+    Args:
+        white: indices of the detector's white-cell classes. recall: a result computed before, by the field and its bytes, or None.
+        keep: called with every fresh outcome and its image (None when it could not be decoded), before it is yielded.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        classifier: Classifier | None,
+        plan: Plan,
+        *,
+        white: Sequence[int],
+        recall: Callable[[Field, bytes], Outcome | None] | None = None,
+        keep: Callable[[Outcome, Image | None], None] | None = None,
+    ) -> None:
+        self._detector, self._classifier, self._plan, self._white = detector, classifier, plan, tuple(white)
+        self._recall, self._keep = recall, keep
+
+    def __call__(self, fields: Iterable[Field]) -> Iterator[Outcome]:
+        """One outcome a field, in order; a field that cannot be read is a FieldFailure, a bug is a traceback."""
+        for some in _batches(fields, self._plan.fields_per_batch):
+            opened = [self._open(f) for f in some]
+            fresh = [w for w in opened if isinstance(w, _Work)]
+            self._measure([w for w in fresh if not w.failure])
+            self._detect([w for w in fresh if not w.failure])
+            results = iter(self._label([w for w in fresh if not w.failure]))
+            for work in opened:
+                outcome: Outcome = work if not isinstance(work, _Work) else work.failure or next(results)
+                if self._keep and isinstance(work, _Work):
+                    self._keep(outcome, None if work.failure else work.image)
+                yield outcome
+
+    def find_cells(self, image: Image, um_per_px: float | None = None) -> tuple[Detections, Scale]:
+        """The white cells of one decoded image, in its pixels, and its scale."""
+        work = _Work(Field("image", path=None, um_per_px=um_per_px), image)  # type: ignore[arg-type]
+        self._measure([work])
+        self._detect([work])
+        found = work.found
+        return found.take(np.isin(found.labels, self._white) & (found.scores >= self._plan.confidence)), work.scale
+
+    def _open(self, one: Field) -> _Work | Outcome:
+        started = time.perf_counter()
+        nothing = np.zeros((0, 0, 3), np.uint8)
+        try:
+            data = read_bytes(one)
+            known = self._recall(one, data) if self._recall else None
+            if known is not None:
+                return known
+            image = decode(data, name=one.id, page=one.page)
+        except ImageError as error:
+            stage = "decode" if "data" in locals() else "read"
+            return _Work(one, nothing, failure=FieldFailure(one, stage, str(error)))
+        return _Work(one, image, seconds={"decode": time.perf_counter() - started})
+
+    def _measure(self, works: Sequence[_Work]) -> None:
+        for work in works:
+            um_per_px = work.field.um_per_px or self._plan.um_per_px
+            with _timed(work, "scale"):
+                if um_per_px is not None:
+                    work.scale = given_scale(um_per_px)
+                elif self._plan.ruler is not None:
+                    work.scale = estimate_scale(work.image, self._detector, self._plan.ruler)
+            work.warnings += _scale_warnings(work.scale) if self._plan.ruler else []
+
+    def _detect(self, works: Sequence[_Work]) -> None:
+        started = time.perf_counter()
+        plans = []
+        for work in works:
+            resized = resize(work.image, self._factor(work))
+            plans.append((resized, plan_tiles(resized.shape[:2], tile_px=self._plan.tile_px, overlap_px=self._plan.overlap_px)))
+        views = [resized[y0:y1, x0:x1] for resized, tiles in plans for x0, y0, x1, y1 in (t.view for t in tiles)]
+        found = iter(self._detector(views))
+        for work, (resized, tiles) in zip(works, plans, strict=True):
+            merged = merge(tiles, [next(found) for _ in tiles], iou=self._plan.iou)
+            shape = work.image.shape[:2]
+            in_field = merged.rescale((shape[1] / resized.shape[1], shape[0] / resized.shape[0]))
+            work.found = _one_class_each(replace(in_field, boxes=boxes.clip(in_field.boxes, shape)))
+        _share(works, "detect", time.perf_counter() - started)
+
+    def _factor(self, work: _Work) -> float:
+        """How much a field is resized for the detector."""
+        if self._plan.ruler is not None and work.scale.is_known:
+            return min(self._plan.ruler.rbc_px / work.scale.rbc_px, MAX_GROWTH)
+        return min(self._plan.letterbox_px / max(work.image.shape[:2]), MAX_GROWTH)
+
+    def _label(self, works: Sequence[_Work]) -> list[FieldResult]:
+        started = time.perf_counter()
+        rows = [np.isin(w.found.labels, self._white) & (w.found.scores >= self._plan.confidence) for w in works]
+        cut = [self._crops(w.image, w.found.boxes[white], w.scale) for w, white in zip(works, rows, strict=True)]
+        classes = self._classifier.classes if self._classifier else ()
+        labelled = self._classify([c for crops, _ in cut for c in crops])
+        _share(works, "classify", time.perf_counter() - started)
+        results, start = [], 0
+        for work, is_white, (crops, notes) in zip(works, rows, cut, strict=True):
+            probabilities = np.full((len(work.found), len(classes)), np.nan, np.float32)
+            if len(crops):
+                probabilities[is_white] = labelled[start : start + len(crops)]
+            start += len(crops)
+            results.append(self._result(work, is_white, probabilities, notes))
+        return results
+
+    def label_boxes(self, image: Image, corners: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
+        """(N, C) probabilities of cells whose (N, 4) boxes are known, cut at the field's scale; an evaluation's true boxes."""
+        return self._classify(self._crops(image, corners, scale)[0])
+
+    def _classify(self, crops: Sequence[Image]) -> NDArray[np.float32]:
+        if self._classifier is None or not crops:
+            return np.zeros((0, len(self._classifier.classes) if self._classifier else 0), np.float32)
+        return self._classifier(np.stack(crops))
+
+    def _crops(self, image: Image, corners: NDArray[np.float32], scale: Scale) -> tuple[list[Image], list[tuple[str, ...]]]:
+        """One crop a box by the classifier's contract, and the warnings of each."""
+        contract = self._plan.contract
+        if self._classifier is None or contract is None:
+            return [], [()] * len(corners)
+        by_box = contract.unit == "rbc" and not scale.is_known
+        if by_box:
+            contract = contract.model_copy(update={"unit": "box", "width": contract.width / WHITE_PER_RED})
+        cut = [crop(image, box, contract, rbc_px=scale.rbc_px, out_px=self._plan.crop_px) for box in corners]
+        return [picture for picture, _ in cut], [(*notes, *((NO_CONTRACT_SCALE,) if by_box else ())) for _, notes in cut]
+
+    def _result(
+        self, work: _Work, is_white: NDArray[np.bool_], probabilities: NDArray[np.float32], notes: Sequence[tuple[str, ...]]
+    ) -> FieldResult:
+        height, width = work.image.shape[:2]
+        of_row = dict(zip(np.flatnonzero(is_white).tolist(), notes, strict=True))
+        return FieldResult(
+            field=work.field,
+            shape_hw=(height, width),
+            detections=work.found,
+            detector_classes=self._detector.classes,
+            is_white=is_white,
+            probabilities=probabilities,
+            classes=self._classifier.classes if self._classifier else (),
+            review_below=self._plan.review_below,
+            scale=work.scale,
+            warnings=tuple(work.warnings),
+            cell_warnings=tuple(of_row.get(i, ()) for i in range(len(work.found))),
+            seconds=work.seconds,
+        )
+
+
+def at_confidence(result: FieldResult, confidence: float) -> FieldResult:
+    """The result without the detections below the operating point, which an evaluation keeps for its curves."""
+    kept = result.detections.scores >= confidence
+    return replace(
+        result,
+        detections=result.detections.take(kept),
+        is_white=result.is_white[kept],
+        probabilities=result.probabilities[kept],
+        cell_warnings=tuple(w for w, k in zip(result.cell_warnings, kept, strict=True) if k),
+    )
+
+
+def _one_class_each(found: Detections) -> Detections:
+    """Of boxes of different classes on one object, the one with the higher score; highest score first."""
+    order = np.argsort(-found.scores, kind="stable")
+    found = found.take(order)
+    plain = Detections(found.boxes, found.scores, np.zeros(len(found), np.int64))
+    overlaps = boxes.iou(plain.boxes, plain.boxes) > SAME_OBJECT_IOU if len(plain) < 5000 else None
+    if overlaps is None or not np.triu(overlaps, 1).any():
+        return found
+    kept = np.ones(len(found), bool)
+    for i in range(len(found)):
+        if kept[i]:
+            kept[i + 1 :] &= ~overlaps[i, i + 1 :]
+    return found.take(kept)
+
+
+def _scale_warnings(scale: Scale) -> list[str]:
+    if not scale.is_known:
+        return [NO_RULER]
+    if scale.source == "white cells":
+        return [BY_WHITE_CELLS]
+    if scale.source == "red cells" and (scale.n < FEW_RED_CELLS or scale.spread > UNSURE_SPREAD):
+        return [UNSURE_SCALE]
+    return []
+
+
+def _batches(fields: Iterable[Field], size: int) -> Iterator[list[Field]]:
+    rest = iter(fields)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+@contextmanager
+def _timed(work: _Work, stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    work.seconds[stage] = time.perf_counter() - started
+
+
+def _share(works: Sequence[_Work], stage: str, seconds: float) -> None:
+    for work in works:
+        work.seconds[stage] = seconds / len(works)

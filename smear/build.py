@@ -1,0 +1,90 @@
+"""The one file that wires configuration → bundles → runtimes → Analyzer, and may import detection and classification."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from classification.classifier import BundleClassifier
+from detection.detector import YoloDetector
+from smear.analyze import Analyzer, Plan, white_labels
+from smear.errors import ModelError
+from smear.models import Bundle, ModelCard, open_bundle
+from smear.runtimes import open_runtime
+from smear.scale import RED_CELL_UM
+from smear.settings import AnalyzeSettings
+from smear.types import Detections, Field, Image, Outcome, Runtime, Scale
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The bundles of a run, checked, and the settings they run with."""
+
+    settings: AnalyzeSettings
+    detector: Bundle
+    classifier: Bundle | None
+
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        return (self.detector.card, *((self.classifier.card,) if self.classifier else ()))
+
+    def key(self) -> str:
+        """Changes whenever a result could: the cards (with the hashes of the weights) and the settings."""
+        parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data"})) for card in self.cards]
+        text = json.dumps([parts, json.loads(self.settings.model_dump_json(exclude={"threads", "fields_per_batch"}))], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_models(settings: AnalyzeSettings) -> Opened:
+    """Open and check the bundles that the settings name.
+
+    Raises:
+        ModelError: a bundle is missing, changed, unsafe, or of the wrong task.
+    """
+    detector = _expect(open_bundle(settings.detector), "detect")
+    classifier = _expect(open_bundle(settings.classifier), "classify") if settings.classifier else None
+    return Opened(settings, detector, classifier)
+
+
+def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Callable | None) -> Analyzer:
+    """Load the networks and make the analyser.
+
+    Args:
+        floor: keep detections down to this score, below the operating confidence (an evaluation's curves need them).
+        hooks: `recall` and `keep` of Analyzer.
+    """
+    settings, card = opened.settings, opened.detector.card
+    plan = Plan.for_cards(settings, card, opened.classifier.card if opened.classifier else None)
+    if not card.white_classes:
+        raise ModelError(f"{opened.detector.root}: white_classes: is empty; the card must say which classes are white cells")
+    if opened.classifier and plan.contract is None:
+        raise ModelError(f"{opened.classifier.root}: crop: is missing; the card must say how cells are cut for it")
+    detector = YoloDetector(_runtime(opened.detector, settings), card, confidence=min(plan.confidence, floor or 1), iou=plan.iou)
+    classifier = BundleClassifier(_runtime(opened.classifier, settings), opened.classifier.card) if opened.classifier else None
+    return Analyzer(detector, classifier, plan, white=white_labels(card), **hooks)  # type: ignore[arg-type]
+
+
+def make_analyze(opened: Opened, **hooks: Callable | None) -> Callable[[], Callable[[Iterable[Field]], Iterator[Outcome]]]:
+    """What an engine's worker calls to get its own analyser."""
+    return lambda: build_analyzer(opened, **hooks)
+
+
+def build_cell_finder(
+    detector_bundle: Path, *, device: str = "auto", rbc_px: float | None = None
+) -> Callable[[Image], tuple[Detections, Scale]]:
+    """White cells of a decoded image, in its pixels, and its scale; `rbc_px` fixes the ruler instead of measuring it."""
+    opened = open_models(AnalyzeSettings(detector=detector_bundle, classifier=None, device=device))
+    analyzer = build_analyzer(opened)
+    um_per_px = RED_CELL_UM / rbc_px if rbc_px else None
+    return lambda image: analyzer.find_cells(image, um_per_px)
+
+
+def _expect(bundle: Bundle, task: str) -> Bundle:
+    if bundle.card.task != task:
+        raise ModelError(f"{bundle.root}: task: is {bundle.card.task!r}, a model to {task} is needed here")
+    return bundle
+
+
+def _runtime(bundle: Bundle, settings: AnalyzeSettings) -> Runtime:
+    return open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads)

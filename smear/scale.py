@@ -1,0 +1,110 @@
+"""The field carries its own ruler: find the red-cell diameter by looking at it coarsely, at many scales."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from smear import boxes
+from smear.images import resize
+from smear.types import UNKNOWN_SCALE, Detections, Detector, Image, Scale, ScaleSource
+
+CANDIDATES_PX = tuple(8 * 1.45**i for i in range(10))  # 8 to 227 px: white cells of about 15 to 450 px
+WINDOW_PX = 384  # side of a window as the detector sees it: about 8 red cells across
+N_COARSE, N_FINE = 3, 6  # windows a candidate, and for the measurement
+NEAR = np.log(1.45)  # a detection votes for the scale at which it has about the size of training
+MIN_CELLS = 4  # fewer red cells measure nothing
+WHITE_PER_RED = 1.75  # diameter of a white cell in red cells: 1.78 in BCCD, 1.4-2.2 elsewhere
+REFINEMENTS = 2
+RED_CELL_UM = 7.5  # 7-8 µm
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """What a detector needs to measure with: its scale of training and which of its classes are which."""
+
+    rbc_px: float
+    red: int | None
+    white: tuple[int, ...]
+
+
+def given_scale(um_per_px: float) -> Scale:
+    """The ruler of a field whose pixel size is known."""
+    return Scale(RED_CELL_UM / um_per_px, float("nan"), 0, "given")
+
+
+def estimate_scale(image: Image, detector: Detector, ruler: Ruler) -> Scale:
+    """Measure the red-cell diameter of a field, in its own pixels.
+
+    A few windows are shown to the detector at each candidate scale; the one at which most red cells have the size of
+    training wins, and the median of what is found there, looked at again at that scale, is the measurement.
+    A field without red cells is measured by its white cells, `WHITE_PER_RED` times larger; one without either is unknown.
+
+    Args:
+        image: the full-size field.
+        detector: classes as in `ruler`.
+        ruler: `rbc_px` is the red-cell diameter, pixels, that the detector was trained at.
+    """
+    for source, labels, ratio in _yardsticks(ruler):
+        target = ruler.rbc_px * ratio
+        coarse = [(_vote(_look(image, detector, ruler, px, N_COARSE), labels, target), px) for px in CANDIDATES_PX]
+        evidence, candidate = max(coarse)
+        if evidence <= 0:
+            continue
+        scale = _refine(image, detector, ruler, candidate, labels=labels, ratio=ratio, source=source)
+        if scale.n >= (MIN_CELLS if source == "red cells" else 1):
+            return scale
+    return UNKNOWN_SCALE
+
+
+def _yardsticks(ruler: Ruler) -> Sequence[tuple[ScaleSource, tuple[int, ...], float]]:
+    red = [("red cells", (ruler.red,), 1.0)] if ruler.red is not None else []
+    return [*red, ("white cells", ruler.white, WHITE_PER_RED)]  # type: ignore[list-item]
+
+
+def _refine(
+    image: Image, detector: Detector, ruler: Ruler, rbc_px: float, *, labels: tuple[int, ...], ratio: float, source: ScaleSource
+) -> Scale:
+    scale = UNKNOWN_SCALE
+    for _ in range(REFINEMENTS):
+        diameters = _diameters(_look(image, detector, ruler, rbc_px, N_FINE), labels) * (rbc_px / ruler.rbc_px)
+        if not len(diameters):
+            break
+        low, middle, high = np.percentile(diameters, (25, 50, 75)) / ratio
+        scale = Scale(float(middle), float((high - low) / middle), len(diameters), source)
+        rbc_px = float(np.clip(middle, CANDIDATES_PX[0] / 2, CANDIDATES_PX[-1] * 2))
+    return scale
+
+
+def _look(image: Image, detector: Detector, ruler: Ruler, rbc_px: float, n: int) -> Sequence[tuple[tuple[int, int], Detections]]:
+    """What the detector sees in n windows of a field whose red cells would be `rbc_px` wide."""
+    factor = ruler.rbc_px / rbc_px
+    tiles = [resize(window, factor) for window in _windows(image, round(WINDOW_PX / factor), n)]
+    return [(tile.shape[:2], found) for tile, found in zip(tiles, detector(tiles), strict=True)]
+
+
+def _windows(image: Image, side: int, n: int) -> list[Image]:
+    """n square windows of `side` pixels: the centre, then spread evenly; fewer when the field is covered by less."""
+    height, width = image.shape[:2]
+    if height <= side and width <= side:
+        return [image]
+    spots = [(0.5, 0.5), (0.2, 0.2), (0.8, 0.8), (0.2, 0.8), (0.8, 0.2), (0.5, 0.1)][:n]
+    corners = {(round(max(height - side, 0) * v), round(max(width - side, 0) * u)) for v, u in spots}
+    return [image[top : top + side, left : left + side] for top, left in sorted(corners)]
+
+
+def _diameters(seen: Sequence[tuple[tuple[int, int], Detections]], labels: tuple[int, ...]) -> np.ndarray:
+    """Diameters of the whole cells of those classes, in pixels of the window."""
+    whole = [d.take(np.isin(d.labels, labels) & ~boxes.touches_edge(d.boxes, shape, margin_px=2)) for shape, d in seen]
+    return np.concatenate([np.zeros(0), *(boxes.diameters(d.boxes) for d in whole)])
+
+
+def _vote(seen: Sequence[tuple[tuple[int, int], Detections]], labels: tuple[int, ...], target_px: float) -> float:
+    """How well a scale explains what was seen: the scores of cells of about the expected size, per window area, less those far from it."""
+    area = sum(shape[0] * shape[1] for shape, _ in seen) / WINDOW_PX**2
+    total = 0.0
+    for shape, found in seen:
+        whole = found.take(np.isin(found.labels, labels) & ~boxes.touches_edge(found.boxes, shape, margin_px=2))
+        off = np.abs(np.log(np.maximum(boxes.diameters(whole.boxes), 1e-3) / target_px))
+        total += float((whole.scores * np.where(off < NEAR, 1 - off / NEAR, -0.25)).sum())
+    return total / max(area, 0.15)  # a window of a few cells must not win by its smallness

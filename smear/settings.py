@@ -1,0 +1,38 @@
+"""What an analysis can be told: one frozen configuration."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from smear.config import Settings
+from smear.tiles import SLACK_PX
+
+NORMAL_RBC_PX = 48  # the scale of the shipped detector, at which tiles and overlaps are stated
+
+
+class AnalyzeSettings(Settings):
+    """Pixels are at the detector's scale, where a red cell is `NORMAL_RBC_PX` wide unless its card says otherwise."""
+
+    detector: Path = Path("models/wbc-yolov8n")
+    classifier: Path | None = Path("models/all-hem-densenet121")
+    device: str | int = "auto"
+    runtime: str = "auto"
+    threads: int | None = Field(None, ge=1)
+    um_per_px: float | None = Field(None, gt=0, lt=100)
+    confidence: float | None = Field(None, gt=0, lt=1)
+    iou: float | None = Field(None, gt=0, le=1)
+    review_below: float | None = Field(None, ge=0, le=1)
+    tile_px: int = Field(640, ge=128, le=4096, multiple_of=32)
+    overlap_px: int = Field(192, ge=0)
+    largest_cell_rbc: float = Field(3.6, gt=0)
+    fields_per_batch: int = Field(8, ge=1)
+
+    @model_validator(mode="after")
+    def _overlap_holds_a_cell(self) -> Self:
+        needed = self.largest_cell_rbc * NORMAL_RBC_PX + 2 * SLACK_PX
+        if self.overlap_px < needed:
+            raise ValueError(f"overlap_px: must be at least {needed:.0f} (the largest cell and twice the slack), got {self.overlap_px}")
+        if self.overlap_px >= self.tile_px:
+            raise ValueError(f"overlap_px: must be less than tile_px {self.tile_px}, got {self.overlap_px}")
+        return self
