@@ -4,7 +4,6 @@ import argparse
 import csv
 import hashlib
 import io
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from datasets.bars import track
 from smear import annotations, boxes, images
 from smear.annotations import ManifestEntry
 from smear.errors import AnnotationError, SmearError
+from smear.files import write_atomic
 from smear.models import CropContract
 from smear.types import Detections, Image
 
@@ -80,8 +80,10 @@ def tidy(corners: NDArray[np.float32], labels: Sequence[int], shape_hw: tuple[in
     ordered = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], axis=1)
     clipped = boxes.clip(ordered, shape_hw)
     kept = (clipped[:, 2:] - clipped[:, :2] >= MIN_BOX_PX).all(axis=1)
-    n_clipped = int((np.abs(clipped - corners) > 0.5).any(axis=1)[kept].sum())  # half a pixel is rounding, not a mistake
-    notes = ("box clipped to the image",) * n_clipped + ("empty box dropped",) * int((~kept).sum())
+    n_swapped = int((ordered != corners).any(axis=1)[kept].sum())
+    n_clipped = int((np.abs(clipped - ordered) > 0.5).any(axis=1)[kept].sum())  # half a pixel is rounding, not a mistake
+    notes = ("box with its corners swapped",) * n_swapped + ("box clipped to the image",) * n_clipped
+    notes += ("empty box dropped",) * int((~kept).sum())
     truth = Detections(clipped[kept], np.ones(int(kept.sum()), np.float32), np.asarray(labels, np.int64).reshape(-1)[kept])
     return truth, notes
 
@@ -187,16 +189,10 @@ def write_crops(
 
 
 def write_changed(path: Path, content: bytes) -> bool:
-    """Write by temporary file and rename, unless the file already holds exactly this; True when it was written."""
+    """Write, all or nothing, unless the file already holds exactly this; True when it was written."""
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, content)
     return True
 
 
