@@ -9,14 +9,14 @@ from smear.errors import ModelError
 from smear.models import ModelCard
 from smear.types import Detections, Image, Runtime
 
-STRIDE = 32
+STRIDE = 64  # of the P6 models, and a multiple of every other's
 PAD = 114  # the grey that ultralytics pads with in training
 BATCH_PIXELS = 8 * 640 * 640  # what one call of the network holds at most
 MAX_CANDIDATES = 3000  # per tile, before suppression; a crowded 640 px tile holds about 300 cells
 
 
 class YoloDetector:
-    """Calls a YOLO network on tiles of any size, padded to a multiple of 32; no resizing happens here.
+    """Calls a YOLO network on tiles of any size, padded to a multiple of 64; no resizing happens here.
 
     Args:
         runtime: (B, 3, H, W) float32 in [0, 1] → (B, 4 + C, A): cx cy w h in pixels, then a score in [0, 1] a class.

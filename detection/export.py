@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from detection import yolo
+from detection.detector import STRIDE
 from detection.settings import DetectSettings
 from smear import annotations
 from smear.annotations import DataSet
@@ -58,7 +59,8 @@ def _compare(folder: Path, torch_run: Any, imgsz: int) -> float:
     """Largest difference of ONNX and torch on noise of two shapes: scores as they are, boxes relative to `imgsz`."""
     runtime = open_runtime(open_bundle(folder), device="cpu")
     worst = 0.0
-    for shape in ((1, 3, imgsz, imgsz), (2, 3, imgsz // 2 // 32 * 32 or 32, imgsz)):
+    side = -(-imgsz // STRIDE) * STRIDE
+    for shape in ((1, 3, side, side), (2, 3, STRIDE, side)):
         batch = np.random.default_rng(0).random(shape, np.float32)
         ours, theirs = runtime(batch)[0], torch_run(batch)
         scale = np.where(np.arange(ours.shape[1]) < 4, imgsz, 1)[None, :, None]
