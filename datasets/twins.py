@@ -9,9 +9,8 @@ large, never in the details. Black, the ground of cells cut out of their field, 
 Calibrated on 12,264 registered pairs of fields: the least alike of the 805 pairs of twins there (BCCD inside TXL-PBC, also recoloured
 and flipped; Taleqani, one out of focus) correlate by 0.819, the most alike of the others by 0.606. For 200 white cells cut out on
 black: 0.95 and 0.80. Planted twins (recoloured, flipped, turned, recompressed, rescaled, as in the tests; 150 of each of the three
-sets): all found at up to 10 % zoom, 5 degrees and 3 % shift, 436 of 450 at twice that. Of
-disguised cut-out cells two of three are found, for their thumbnails are too alike to choose the right ones to register.
-Images cut to less than about half of the other are not found.
+sets): all found at up to 10 % zoom, 5 degrees and 3 % shift, 436 of 450 at twice that. Of disguised cut-out cells two of three
+are found, for their thumbnails are too alike to choose the right ones to register. Images cut to less than half are not found.
 """
 
 import hashlib

@@ -70,6 +70,19 @@ def test_the_transform_done_to_a_gives_b_from_either_side(tmp_path, paint, turn)
     np.testing.assert_array_equal(again, image)
 
 
+def test_the_transform_is_told_from_a_to_b_also_when_b_led_to_a(tmp_path, paint, monkeypatch):
+    """One candidate for each image: the first two choose each other, so only the third leads to a pair with the turned one."""
+    monkeypatch.setattr(twins, "N_BEST", 1)
+    monkeypatch.setattr(twins, "SURE", 2.0)
+    image = paint(1, (120, 120))[0]
+    first, second = write(tmp_path / "1.png", image), write(tmp_path / "2.jpg", image)
+    brighter = np.clip(np.rot90(image) * 0.8 + 60, 0, 250).astype(np.uint8)
+    turned = write(tmp_path / "3.jpg", images.resize(brighter, 0.5))
+    found = find_twins([first, second, turned])
+    assert (found[0].a, found[0].b) == (first, second)
+    assert [(t.b, t.transform) for t in found[1:]] == [(turned, "rot90")]
+
+
 def test_equal_bytes_are_exact_and_their_twins_are_twins_of_each(tmp_path, paint):
     image = paint(1)[0]
     one, two = write(tmp_path / "1.png", image), write(tmp_path / "2.png", image)
