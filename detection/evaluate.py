@@ -15,13 +15,17 @@ from smear import annotations
 from smear.analyze import Analyzer, Plan, white_labels
 from smear.config import load
 from smear.errors import ModelError, SmearError
-from smear.evaluate import FLOOR, read_labelled, score_detection
+from smear.evaluate import FLOOR, Labelled, read_labelled, score_detection
 from smear.files import write_atomic
+from smear.metrics.detection import operating_counts
 from smear.models import Bundle, open_bundle
 from smear.quiet import silence
 from smear.report.records import jsonable
 from smear.runtimes import open_runtime
 from smear.settings import AnalyzeSettings
+from smear.types import Detections, FieldResult, Outcome
+
+CONFIDENCES = tuple(round(0.05 * k, 2) for k in range(2, 19))  # operating points tried, 0.10 to 0.90
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,15 +55,42 @@ def evaluate_bundle(bundle: Bundle, data_yaml: Path, *, split: str, settings: An
     card = bundle.card
     if card.task != "detect":
         raise ModelError(f"{bundle.root}: task: is {card.task!r}, a detector is needed here")
+    labelled, outcomes, plan = _run(bundle, data_yaml, split, settings)
+    return _score(bundle, labelled, outcomes, plan.confidence)
+
+
+def tune(bundle: Bundle, data_yaml: Path) -> tuple[float, dict[str, Any]]:
+    """The confidence at which white cells (all cells, where the card names none) have the best F1 on the validation split, and the metrics there."""
+    labelled, outcomes, _ = _run(bundle, data_yaml, "val", AnalyzeSettings())
+    found = [o.detections if isinstance(o, FieldResult) else Detections.empty() for o in outcomes]
+    wanted = white_labels(bundle.card) or range(len(bundle.card.classes))
+
+    def f1(confidence: float) -> float:
+        counts = [operating_counts(labelled.truths, found, len(bundle.card.classes), confidence=confidence)[k] for k in wanted]
+        hits, total = sum(c.n_hits for c in counts), sum(c.n_truth + c.n_found for c in counts)
+        return 2 * hits / total if total else 0.0
+
+    best = max(CONFIDENCES, key=lambda confidence: (f1(confidence), -confidence))
+    metrics = _score(bundle, labelled, outcomes, best)
+    return best, {key: value for key, value in metrics.items() if key != "pr_curves"}
+
+
+def _run(bundle: Bundle, data_yaml: Path, split: str, settings: AnalyzeSettings) -> tuple[Labelled, list[Outcome], Plan]:
+    """Every field of a split through the bundle alone, with detections down to `FLOOR`."""
+    card = bundle.card
     labelled = read_labelled(annotations.read_data_yaml(data_yaml), split)
     plan = Plan.for_cards(settings, card)
     runtime = open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads)
     detector = YoloDetector(runtime, card, confidence=FLOOR, iou=plan.iou)
     analyzer = Analyzer(detector, None, plan, white=white_labels(card))
-    outcomes = list(tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc="evaluate", unit="field"))
+    return labelled, list(tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc=f"evaluate {split}", unit="field")), plan
+
+
+def _score(bundle: Bundle, labelled: Labelled, outcomes: Sequence[Outcome], confidence: float) -> dict[str, Any]:
+    card = bundle.card
     white = card.white_classes[0] if card.white_classes else ""
     return score_detection(
-        labelled, outcomes, white_class=white, detector_classes=card.classes, confidence=plan.confidence, beside=yolo.own_metrics
+        labelled, outcomes, white_class=white, detector_classes=card.classes, confidence=confidence, beside=yolo.own_metrics
     )
 
 

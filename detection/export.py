@@ -1,7 +1,10 @@
-"""From a trained checkpoint to a bundle: ONNX compared with torch, weights halved, everything about it in the card."""
+"""`python -m detection.export RUN`: from a trained checkpoint to a bundle: ONNX compared with torch, weights halved, all in the card."""
 
+import argparse
+import json
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,13 @@ import numpy as np
 
 from detection import yolo
 from detection.detector import STRIDE
+from detection.evaluate import tune
 from detection.settings import DetectSettings
 from smear import annotations
 from smear.annotations import DataSet
 from smear.compress import halve_weights
-from smear.errors import ModelError
+from smear.config import load
+from smear.errors import ConfigError, ModelError, SmearError
 from smear.models import ModelCard, open_bundle, save_bundle
 from smear.runtimes import open_runtime
 
@@ -21,6 +26,43 @@ RED_CLASS = "RBC"
 WHITE_CLASSES = ("WBC", "ALL", "HEM")
 MAX_DIFFERENCE = 1e-2  # of scores and of boxes relative to the image side; fp16 weights stay well below
 THRESHOLDS = {"confidence": 0.25, "iou": 0.5}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export the best checkpoint of a run folder again; training does it at its end."""
+    parser = argparse.ArgumentParser(prog="python -m detection.export", description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder of detection.train")
+    parser.add_argument("--out", type=Path, help="bundle folder; default: RUN/bundle")
+    options = parser.parse_args(argv)
+    try:
+        card = export_run(options.run, options.out or options.run / "bundle")
+    except SmearError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"confidence {card.thresholds['confidence']:.2f}, ONNX differs from torch by at most {card.training['onnx_max_difference']:.2g}")
+    return 0
+
+
+def export_run(run: Path, folder: Path) -> ModelCard:
+    """The bundle of a run's best checkpoint, its operating confidence chosen on the validation split.
+
+    Raises:
+        ConfigError, ModelError: the run folder is incomplete, or its checkpoint cannot be exported.
+    """
+    settings = load(run / "config.yaml", DetectSettings)
+    try:
+        about = json.loads((run / "about.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{run / 'about.json'}: cannot read it; {run} is not a run folder of detection.train") from error
+    data_yaml = Path(settings.data)
+    data = annotations.read_data_yaml(data_yaml)
+    card = export_bundle(
+        run / "weights" / "best.pt", data, folder, name=run.name, settings=settings, rbc_px=about.get("rbc_px"), about=about
+    )
+    tuned, metrics = tune(open_bundle(folder), data_yaml)
+    thresholds = {**card.thresholds, "confidence": tuned}
+    card = card.model_copy(update={"thresholds": thresholds, "metrics": {"val": metrics}})
+    return save_bundle(folder, card, {"model.onnx": folder / "model.onnx"})
 
 
 def export_bundle(
@@ -74,3 +116,7 @@ def _sources(data: DataSet) -> tuple[dict[str, Any], ...]:
     manifest = annotations.read_manifest(data.root) or {}
     sets = manifest.get("sets") or [{key: manifest[key] for key in ("name", "source", "licence") if key in manifest}]
     return tuple(entry for entry in sets if entry)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from detection import yolo
 from detection.augment import build_augmentations
-from detection.export import export_bundle
+from detection.export import export_run
 from detection.settings import DetectSettings
 from detection.weights import load_start
 from smear import annotations, boxes, images
@@ -37,7 +37,12 @@ SMALLEST_SIDE_PX = 8
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parse(argv)
-        run = train(_settings(options), out=options.out, resume=options.resume, command=" ".join(["python -m detection.train", *(argv or sys.argv[1:])]))
+        run = train(
+            _settings(options),
+            out=options.out,
+            resume=options.resume,
+            command=" ".join(["python -m detection.train", *(argv or sys.argv[1:])]),
+        )
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -64,7 +69,7 @@ def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) ->
     if not resume and (out / "results.csv").exists():
         raise ConfigError(f"{out}: holds a run already; continue it with --resume or choose another --out")
     arguments = _arguments(settings, data, out, rbc_px=extra.get("rbc_px"))
-    about = describe(settings, data, command)
+    about = {**describe(settings, data, command), "rbc_px": ruler}
     if not resume:
         write_atomic(out / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
         write_atomic(out / "about.json", json.dumps(about, indent=1) + "\n")
@@ -72,10 +77,10 @@ def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) ->
         weights = settings.model if settings.weights == "auto" else settings.weights
         print(f"start: {load_start(start, weights, calibration=_calibration(data, settings))}")
         yolo.save_start(start, out / "weights" / "start.pt")
-    best = yolo.train({**arguments, **({"resume": str(last)} if resume else {"model": str(out / "weights" / "start.pt")})}, on_epoch=_say)
+    yolo.train({**arguments, **({"resume": str(last)} if resume else {"model": str(out / "weights" / "start.pt")})}, on_epoch=_say)
     plot_curves(out / "results.csv", out / "curves.png")
-    card = export_bundle(best, data, out / "bundle", name=out.name, settings=settings, rbc_px=ruler, about=about)
-    print(f"ONNX differs from torch by at most {card.training['onnx_max_difference']:.2g}")
+    card = export_run(out, out / "bundle")
+    print(f"confidence {card.thresholds['confidence']:.2f}; ONNX differs from torch by at most {card.training['onnx_max_difference']:.2g}")
     return out
 
 
@@ -230,7 +235,10 @@ def _calibration(data: DataSet, settings: DetectSettings) -> list[torch.Tensor]:
 
 
 def _say(epoch: int, metrics: Mapping[str, float]) -> None:
-    print(f"epoch {epoch}: mAP50 {metrics.get('metrics/mAP50(B)', float('nan')):.4f}  mAP50-95 {metrics.get('metrics/mAP50-95(B)', float('nan')):.4f}", flush=True)
+    print(
+        f"epoch {epoch}: mAP50 {metrics.get('metrics/mAP50(B)', float('nan')):.4f}  mAP50-95 {metrics.get('metrics/mAP50-95(B)', float('nan')):.4f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def load_start(model: nn.Module, weights: str, *, calibration: Sequence[torch.Te
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
-    except Exception as error:  # noqa: BLE001  (safetensors raises its own and OSError; both mean the same here)
+    except Exception as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error})") from error
 
 

@@ -151,7 +151,7 @@ def load_model(checkpoint: Path) -> DetectionModel:
     quiet()
     try:
         model, _ = load_checkpoint(str(checkpoint), device="cpu")
-    except Exception as error:  # noqa: BLE001  (the unpickler raises many kinds; each means the same to the user)
+    except Exception as error:
         raise ModelError(f"{checkpoint}: not a checkpoint that can be loaded safely ({str(error).splitlines()[0]})") from error
     return model.float()
 
@@ -168,7 +168,7 @@ def download(name: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         attempt_download_asset(str(target), timeout=5)
-    except Exception as error:  # noqa: BLE001  (network, proxy, disk: one clear line for all)
+    except Exception as error:
         raise _no_weights(name, target) from error
     if not target.is_file():
         raise _no_weights(name, target)
@@ -229,7 +229,14 @@ def onnx_bytes(model: DetectionModel, *, imgsz: int, path: Path) -> tuple[bytes,
     with torch.no_grad():
         model(example)
         torch.onnx.export(
-            model, (example,), str(path), input_names=["images"], output_names=["output0"], dynamic_axes=axes, opset_version=17, dynamo=False
+            model,
+            (example,),
+            str(path),
+            input_names=["images"],
+            output_names=["output0"],
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
         )
 
     def run(batch: np.ndarray) -> np.ndarray:

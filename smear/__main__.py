@@ -3,20 +3,20 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from smear import annotations
+from smear.analyze import at_confidence
 from smear.build import Opened, build_analyzer, make_analyze, open_models
 from smear.config import load
 from smear.doctor import examine
 from smear.engines import open_engine
 from smear.errors import ConfigError, SmearError
 from smear.evaluate import FLOOR, evaluate, read_labelled
-from smear.analyze import at_confidence
 from smear.files import write_atomic
 from smear.images import find_fields
 from smear.quiet import silence
@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
     except OSError as error:  # disk full or a folder taken away while writing; the finished fields stay
-        print(f"error: {error.filename or 'output'}: {error.strerror}; what was finished is kept, run the same command again", file=sys.stderr)
+        print(
+            f"error: {error.filename or 'output'}: {error.strerror}; what was finished is kept, run the same command again", file=sys.stderr
+        )
         return MISTAKE
 
 
@@ -69,9 +71,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     for outcome in tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc="evaluate", unit="field"):
         raw.append(outcome)
         shown.append(at_confidence(outcome, confidence) if isinstance(outcome, FieldResult) else outcome)
-    metrics = evaluate(
-        analyzer, labelled, raw, white_class=card.white_classes[0], detector_classes=card.classes, confidence=confidence
-    )
+    metrics = evaluate(analyzer, labelled, raw, white_class=card.white_classes[0], detector_classes=card.classes, confidence=confidence)
     write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
     config = {**_config(settings), "data": options.data.name, "split": options.split}
     for outcome in shown:
@@ -103,9 +103,15 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         print(f"  {name}: AP@50 {_shown(value)}, AP@50-95 {_shown(metrics.get('ap50_95', {}).get(name))}")
     if "white_recall" in metrics:
         print(f"white cells: recall {_shown(metrics['white_recall'])}, precision {_shown(metrics['white_precision'])}")
-    for title, block in (("labels on true boxes", metrics.get("cells_on_truth")), ("labels end to end", metrics.get("end_to_end", {}).get("all"))):
+    for title, block in (
+        ("labels on true boxes", metrics.get("cells_on_truth")),
+        ("labels end to end", metrics.get("end_to_end", {}).get("all")),
+    ):
         if block:
-            print(f"{title}: " + ", ".join(f"{k} {_shown(block.get(k))}" for k in ("accuracy", "recall", "specificity", "f1", "roc_auc") if k in block))
+            print(
+                f"{title}: "
+                + ", ".join(f"{k} {_shown(block.get(k))}" for k in ("accuracy", "recall", "specificity", "f1", "roc_auc") if k in block)
+            )
 
 
 def _run(opened: Opened, fields: Sequence[Field], **hooks: Callable) -> list[Outcome]:
@@ -158,7 +164,9 @@ def _shown(value: Any) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m smear", description="White cells in smear fields: find, label, report. Research use only.")
+    parser = argparse.ArgumentParser(
+        prog="python -m smear", description="White cells in smear fields: find, label, report. Research use only."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     analyze = commands.add_parser("analyze", help=analyze_command.__doc__)
     analyze.add_argument("folder", type=Path, help="images, in subfolders or not")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from smear.errors import ImageError
 from smear.images import crop, decode, read_bytes, resize
 from smear.models import CropContract, ModelCard
 from smear.scale import WHITE_PER_RED, Ruler, estimate_scale, given_scale
-from smear.settings import AnalyzeSettings
+from smear.settings import NORMAL_RBC_PX, AnalyzeSettings
 from smear.tiles import merge, plan_tiles
 from smear.types import UNKNOWN_SCALE, Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
 
@@ -51,6 +51,7 @@ class Plan:
         """What the cards say, where the settings do not say otherwise."""
         review = classifier.thresholds.get("needs_review", DEFAULT_REVIEW) if classifier else DEFAULT_REVIEW
         red = detector.classes.index(detector.red_class) if detector.red_class else None
+        grown = max(1.0, (detector.rbc_px or NORMAL_RBC_PX) / NORMAL_RBC_PX)  # tiles are stated for red cells of NORMAL_RBC_PX
         return cls(
             ruler=Ruler(detector.rbc_px, red, white_labels(detector)) if detector.rbc_px else None,
             letterbox_px=detector.input_px,
@@ -60,8 +61,8 @@ class Plan:
             iou=settings.iou or detector.thresholds.get("iou", DEFAULT_IOU),
             review_below=review if settings.review_below is None else settings.review_below,
             um_per_px=settings.um_per_px,
-            tile_px=settings.tile_px,
-            overlap_px=settings.overlap_px,
+            tile_px=round(settings.tile_px * grown),
+            overlap_px=round(settings.overlap_px * grown),
             fields_per_batch=settings.fields_per_batch,
         )
 

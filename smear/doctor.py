@@ -77,8 +77,9 @@ def _golden_field(models: Path) -> Iterator[str]:
         and abs(found["rbc_px"] / expected["rbc_px"] - 1) <= MAX_SCALE_DRIFT
         and np.allclose(found["p_first_class"], expected["p_first_class"], atol=MAX_PROBABILITY_DRIFT)
     )
-    yield f"{'ok ' if same else 'BAD'} golden field: {found['n_white']} white cells {found['labels']}, red cells {found['rbc_px']:.1f} px" + (
-        "" if same else f"; expected {expected}"
+    yield (
+        f"{'ok ' if same else 'BAD'} golden field: {found['n_white']} white cells {found['labels']}, red cells {found['rbc_px']:.1f} px"
+        + ("" if same else f"; expected {expected}")
     )
 
 

@@ -48,7 +48,13 @@ def read_labelled(data: DataSet, split: str) -> Labelled:
 
 
 def evaluate(
-    analyzer: Analyzer, labelled: Labelled, outcomes: Sequence[Outcome], *, white_class: str, detector_classes: Sequence[str], confidence: float
+    analyzer: Analyzer,
+    labelled: Labelled,
+    outcomes: Sequence[Outcome],
+    *,
+    white_class: str,
+    detector_classes: Sequence[str],
+    confidence: float,
 ) -> dict[str, Any]:
     """All metrics of one run, as plain values.
 
@@ -87,7 +93,9 @@ def score_detection(
     names = tuple(white_class if c in ("ALL", "HEM") else c for c in labelled.classes)
     shared = tuple(c for c in detector_classes if c in names)
     if not shared:
-        raise AnnotationError(f"classes {list(labelled.classes)} of the data and {list(detector_classes)} of the detector have none in common")
+        raise AnnotationError(
+            f"classes {list(labelled.classes)} of the data and {list(detector_classes)} of the detector have none in common"
+        )
     truths = [_renamed(t, names, shared) for t in labelled.truths]
     found = [_renamed(o.detections if isinstance(o, FieldResult) else Detections.empty(), detector_classes, shared) for o in outcomes]
     extra = {"ultralytics": beside(truths, found, shared)} if beside else {}

@@ -9,10 +9,10 @@ from smear import boxes
 from smear.images import resize
 from smear.types import UNKNOWN_SCALE, Detections, Detector, Image, Scale, ScaleSource
 
-CANDIDATES_PX = tuple(8 * 1.45**i for i in range(10))  # 8 to 227 px: white cells of about 15 to 450 px
+CANDIDATES_PX = tuple(9 * 1.7**i for i in range(7))  # 9 to 217 px: white cells of about 15 to 430 px
 WINDOW_PX = 384  # side of a window as the detector sees it: about 8 red cells across
-N_COARSE, N_FINE = 3, 6  # windows a candidate, and for the measurement
-NEAR = np.log(1.45)  # a detection votes for the scale at which it has about the size of training
+N_COARSE, N_FINE = 2, 5  # windows a candidate, and for the measurement
+NEAR = np.log(1.6)  # a detection votes for the scale at which it has about the size of training
 MIN_CELLS = 4  # fewer red cells measure nothing
 WHITE_PER_RED = 1.75  # diameter of a white cell in red cells: 1.78 in BCCD, 1.4-2.2 elsewhere
 REFINEMENTS = 2

@@ -15,8 +15,8 @@ from smear.models import CropContract
 from smear.report.html import GalleryItem, render_html
 from smear.report.records import from_json, to_json
 from smear.report.summary import summarise
-from smear.report.tables import cell_columns, write_cells_csv
-from smear.types import Field, FieldFailure, FieldResult, Image, Outcome
+from smear.report.tables import write_cells_csv
+from smear.types import Field, FieldResult, Image, Outcome
 
 GALLERY_PX = 96
 GALLERY_WIDTH_RBC = 3.0  # red cells across one gallery picture: all cells at one scale
