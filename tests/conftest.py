@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from smear.quiet import silence
 
@@ -21,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="leukofield-tests-")
     os.environ.setdefault("MPLBACKEND", "agg")
     silence()
+    # The same examples on every machine, and a busy machine is no failure.
+    settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
