@@ -74,14 +74,17 @@ def read_set(data: Path, *, progress: bool = False) -> tuple[dict[str, Any], lis
     return about, [replace(s, ruler=r) for s, r in zip(found, measured, strict=True)]
 
 
-def leaks(sources: Sequence[Source], held_out: Sequence[Path] = (), *, progress: bool = False) -> dict[Path, dict[str, Any]]:
+def leaks(
+    sources: Sequence[Source], held_out: Sequence[Path] = (), *, pairs: Sequence[twins.Twin] | None = None, progress: bool = False
+) -> dict[Path, dict[str, Any]]:
     """The images that must leave their split, each with the image it is a twin of: `file`, `split`, `twin_of`, `kind`, `distance`.
 
-    Twins of twins count as twins. `held_out`: further images that no training may see.
+    Twins of twins count as twins. `held_out`: further images that no training may see. `pairs`: the twins among all of these;
+    they are searched for when it is None.
     """
     rank = {s.path: RANK[s.split] for s in sources} | dict.fromkeys(held_out, RANK["test"])
     name = {p: _inside(p) for p in held_out} | {s.path: s.file for s in sources}
-    pairs = twins.find_twins(list(rank), progress=progress)
+    pairs = twins.find_twins(list(rank), progress=progress) if pairs is None else pairs
     direct: defaultdict[Path, dict[Path, twins.Twin]] = defaultdict(dict)
     for pair in pairs:
         direct[pair.a][pair.b] = direct[pair.b][pair.a] = pair

@@ -14,7 +14,7 @@ MIN_CELLS = 3  # the median of fewer red cells is a guess
 MIN_IMAGES = 5  # a group measured in fewer images borrows from the whole set
 MAX_SPREAD = 0.15  # relative interquartile range up to which the median of a group stands for all of its images
 
-Origin = Literal["red cells", "white cells", "group", "unknown"]
+Origin = Literal["red cells", "white cells", "group", "exact", "unknown"]
 
 
 @dataclass(frozen=True)
