@@ -23,6 +23,8 @@ LABELS = ("ALL", "HEM")
 WHITE = compose.CLASSES.index("WBC")
 TWIN, NO_SCALE, CUT = "its field is a twin of a held-out one", "the scale of its field is unknown", "cut by the border of the field"
 
+BORDER = 0.05  # red-cell diameters: boxes of cells that the border visibly cuts end up to 5 of 100 pixels inside it (BCCD, TXL-PBC)
+
 
 @dataclass(frozen=True)
 class WhiteCells:
@@ -108,7 +110,8 @@ def usable(cells: WhiteCells) -> tuple[WhiteCells, list[LeftOut]]:
     source = cells.source
     if not np.isfinite(source.ruler.rbc_px):
         return cells.take([]), [LeftOut(source.set_name, source.file, NO_SCALE, len(cells.rows))]
-    partial = boxes.touches_edge(source.truth.boxes[list(cells.rows)], source.shape_hw)
+    margin_px = max(1.0, BORDER * source.ruler.rbc_px)
+    partial = boxes.touches_edge(source.truth.boxes[list(cells.rows)], source.shape_hw, margin_px=margin_px)
     left_out = [LeftOut(source.set_name, source.file, CUT, int(partial.sum()))] if partial.any() else []
     return cells.take(int(i) for i in np.flatnonzero(~partial)), left_out
 

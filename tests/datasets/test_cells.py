@@ -7,7 +7,10 @@ import pytest
 
 from classification.crops import load_images, read_crops
 from datasets import cells
+from datasets.compose import Source
 from datasets.convert import CropRecord, Record, write_crops, write_yolo
+from datasets.rulers import Ruler
+from datasets.white_cells import WhiteCells, usable
 from smear import images
 from smear.models import CropContract
 from smear.types import Detections
@@ -101,6 +104,15 @@ def test_cells_cut_by_the_border_are_left_out_and_squares_beyond_it_are_told(pai
     assert told["left_out"] == {"cut by the border of the field": 1}
     assert told["crops"] == {"train": {"ALL": 1, "HEM": 1}}
     assert manifest(tmp_path / "out")["notes"] == {"white cell left out, cut by the border of the field": ["edge/images/train/f.png"]}
+
+
+def test_a_box_that_ends_just_inside_the_border_is_of_a_cut_cell():
+    """Within 0.05 red-cell diameters: hand-drawn boxes seldom reach the last pixel."""
+    truth = truth_of((4.5, 100, 150, 250, 0), (5.5, 300, 150, 450, 0), (300, 100, 450, 250, 0))
+    source = Source("set", Path("images/train/f.png"), "train", truth, (500, 600), None, None, Ruler(100.0, "red cells"))
+    kept, left_out = usable(WhiteCells(source, (0, 1, 2), ("HEM", "ALL", "HEM")))
+    assert (kept.rows, kept.labels) == ((1, 2), ("ALL", "HEM"))
+    assert [item.n for item in left_out] == [1]
 
 
 def test_a_field_of_unknown_scale_gives_no_crop_unless_it_is_painted(paint, tmp_path):
