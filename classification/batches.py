@@ -1,18 +1,18 @@
 """Which cells a training epoch sees, in what order, and how they become tensors; nothing depends on worker timing."""
 
-import multiprocessing
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classification.augment import Step, generator
+from classification.augment import Step, build_augmentation, generator
 from classification.classifier import normalise
 from classification.settings import Balance, TrainSettings
 from smear.types import Image
+
+Job = tuple[int, int, int, NDArray[np.int64]]  # seed, epoch, place of the first picture in the epoch, rows
 
 
 def sample_weights(labels: NDArray[np.int64], stains: NDArray[np.str_], balance: Balance) -> NDArray[np.float64]:
@@ -30,12 +30,11 @@ def sample_weights(labels: NDArray[np.int64], stains: NDArray[np.str_], balance:
         stain = np.unique(stains, return_inverse=True)[1]
         _, group, n_cells = np.unique(stain * (labels.max() + 1) + labels, return_inverse=True, return_counts=True)
         weights = 1 / n_cells[group]
-        weights = np.minimum(weights / weights.mean(), balance.cap)
+        weights = _capped(weights, balance.cap)
     classes, which = np.unique(labels, return_inverse=True)
     total = np.bincount(which, weights=weights)
     weights = weights * (total.sum() / (len(classes) * total))[which]
-    weights = np.minimum(weights / weights.mean(), balance.cap)
-    return weights / weights.mean()
+    return _capped(weights, balance.cap)
 
 
 def epoch_order(weights: NDArray[np.float64], size: int, *, balance: Balance, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -47,18 +46,47 @@ def epoch_order(weights: NDArray[np.float64], size: int, *, balance: Balance, se
     return np.concatenate([rng.permutation(len(weights)) for _ in range(rounds)])[:size]
 
 
-def training_batches(
-    images: Image, order: NDArray[np.int64], *, augment: Step, epoch: int, settings: TrainSettings
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Augmented batches of one epoch: (B, 3, S, S) float32 in channels_last, and the (B,) int64 rows of their cells.
+class Batches:
+    """Augmented batches, epoch after epoch, drawn ahead by worker processes that live as long as this does.
 
-    The picture at place i of the epoch has the generator of (seed, epoch, i). A last batch of one cell is left out:
-    batch normalisation has nothing to average there.
+    The picture at place i of an epoch has the generator of (seed, epoch, i), so the number of workers changes nothing.
+    Workers are started afresh, not forked: a fork inherits the thread pools of OpenCV and torch in a state that can hang.
     """
-    starts = [i for i in range(0, len(order), settings.batch) if i == 0 or len(order) - i > 1]
-    drawn = _Drawn(images, [order[i : i + settings.batch] for i in starts], starts, augment, (settings.seed, epoch))
-    for number, pictures in enumerate(_drawn_ahead(drawn, settings.workers)):
-        yield to_tensor(pictures, settings.normalise), torch.from_numpy(drawn.batches[number])
+
+    def __init__(self, images: Image, settings: TrainSettings) -> None:
+        """images: (N, S, S, 3) uint8, shared with the workers, not copied."""
+        self._settings = settings
+        self._plan: list[Job] = []
+        workers = settings.workers
+        self._loader = torch.utils.data.DataLoader(
+            _Drawn(torch.from_numpy(images), settings.augment),
+            sampler=_Listed(self._plan),
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            multiprocessing_context="spawn" if workers else None,
+        )
+
+    def epoch(self, number: int, order: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(B, 3, S, S) float32 in channels_last, and the (B,) int64 rows of their cells, for the cells of `order`.
+
+        A last batch of one cell is left out: batch normalisation has nothing to average there.
+        """
+        size, seed = self._settings.batch, self._settings.seed
+        starts = [i for i in range(0, len(order), size) if i == 0 or len(order) - i > 1]
+        self._plan[:] = [(seed, number, i, order[i : i + size]) for i in starts]
+        for pictures, (_, _, _, cells) in zip(self._loader, self._plan, strict=True):
+            yield to_tensor(pictures.numpy(), self._settings.normalise), torch.from_numpy(cells)
+
+
+def _capped(weights: NDArray[np.float64], cap: float) -> NDArray[np.float64]:
+    """Mean 1 and none above `cap`; cutting lowers the mean, hence the rounds."""
+    weights = weights / weights.mean()
+    while weights.max() > cap * (1 + 1e-6):
+        weights = np.minimum(weights, cap)
+        weights = weights / weights.mean()
+    return weights
 
 
 def to_tensor(crops: Image, normalisation: str) -> torch.Tensor:
@@ -66,40 +94,29 @@ def to_tensor(crops: Image, normalisation: str) -> torch.Tensor:
     return torch.from_numpy(normalise(crops, normalisation)).contiguous(memory_format=torch.channels_last)
 
 
-class _Drawn(torch.utils.data.Dataset):
-    """Batch number → augmented pictures (B, S, S, 3) uint8."""
+class _Listed(torch.utils.data.Sampler):
+    """The jobs of the current epoch; the list is refilled for each."""
 
-    def __init__(self, images: Image, batches: list[NDArray[np.int64]], starts: list[int], augment: Step, seeds: tuple[int, int]) -> None:
-        self.images, self.batches, self.starts, self.augment, self.seeds = images, batches, starts, augment, seeds
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self.jobs)
 
     def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> Image:
-        first, cells = self.starts[number], self.batches[number]
-        return np.stack([self.augment(generator(*self.seeds, first + i), self.images[cell]) for i, cell in enumerate(cells)])
+        return len(self.jobs)
 
 
-def _drawn_ahead(drawn: _Drawn, workers: int) -> Iterator[Image]:
-    if workers == 0:
-        yield from (drawn[number] for number in range(len(drawn)))
-        return
-    # fork shares the pictures in memory; elsewhere every worker would get a copy, which is right but slow
-    context = multiprocessing.get_context("fork") if sys.platform == "linux" else None
-    yield from torch.utils.data.DataLoader(
-        drawn,
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4,
-        multiprocessing_context=context,
-        collate_fn=_as_is,
-        worker_init_fn=_one_thread,
-    )
+class _Drawn(torch.utils.data.Dataset):
+    """Job → augmented pictures (B, S, S, 3) uint8."""
 
+    def __init__(self, images: torch.Tensor, steps: Sequence[Mapping[str, Any]]) -> None:
+        self.images, self.steps = images, steps
+        self._augment: Step | None = None
 
-def _as_is(pictures: Image) -> Image:
-    return pictures
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)
+    def __getitem__(self, job: Job) -> torch.Tensor:
+        if self._augment is None:  # built in the worker: not everything in it can be sent there
+            self._augment = build_augmentation(self.steps)
+        seed, epoch, first, cells = job
+        images, augment = self.images.numpy(), self._augment
+        return torch.from_numpy(np.stack([augment(generator(seed, epoch, first + i), images[cell]) for i, cell in enumerate(cells)]))

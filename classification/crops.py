@@ -77,9 +77,6 @@ def read_crops(tables: Sequence[Path], classes: Sequence[str], *, label_column: 
         raise AnnotationError("crops.csv: no table given")
     rows, paths, about, contracts = [], [], [], {}
     for table in map(Path, tables):
-        manifest = _manifest(table)
-        contracts[table] = _contract(table, manifest)
-        about.append(_about(table, manifest))
         for line, row in _rows(table, label_column):
             if row[label_column] not in classes:
                 raise AnnotationError(f"{table}:{line}: {label_column}: must be one of {', '.join(classes)}, got {row[label_column]!r}")
@@ -87,7 +84,10 @@ def read_crops(tables: Sequence[Path], classes: Sequence[str], *, label_column: 
                 raise AnnotationError(f"{table}:{line}: split: must be one of {', '.join(SPLITS)}, got {row['split']!r}")
             rows.append({"source": table.parent.name, **{k: v for k, v in row.items() if v or k != "source"}})
             paths.append(table.parent / row["file"])
-    first = tables[0]
+        manifest = _manifest(table)
+        contracts[table] = _contract(table, manifest)
+        about.append(_about(table, manifest))
+    first = Path(tables[0])
     for table, contract in contracts.items():
         if contract != contracts[first]:
             raise AnnotationError(
@@ -107,13 +107,13 @@ def refuse_leaks(table: CropTable, *, where: str) -> None:
     Raises:
         AnnotationError: one is; the message names it.
     """
-    sources, splits = table.column("source"), table.column("split")
+    sources, splits = table.column("source").tolist(), table.column("split").tolist()
     for key in GROUPS:
         seen: dict[tuple[str, str], str] = {}
-        for source, value, split in zip(sources, table.column(key), splits, strict=True):
+        for source, value, split in zip(sources, table.column(key).tolist(), splits, strict=True):
             if value and seen.setdefault((source, value), split) != split:
                 raise AnnotationError(
-                    f"{where}: {key} {str(value)!r} of {source} is in the splits {seen[source, value]!r} and {split!r}; "
+                    f"{where}: {key} {value!r} of {source} is in the splits {seen[source, value]!r} and {split!r}; "
                     f"all crops of one {key} belong to one split"
                 )
 
@@ -127,7 +127,7 @@ def load_images(table: CropTable, *, size: int) -> Image:
     """
     images = np.empty((len(table), size, size, 3), np.uint8)
     seen: dict[bytes, int] = {}
-    splits = table.column("split")
+    splits = table.column("split").tolist()
     for i, path in enumerate(table.paths):
         image = read_image(path)
         if image.shape[0] != image.shape[1]:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from classification.classifier import BundleClassifier, open_classifier
 from classification.crops import SPLITS, CropTable, load_images, read_crops
+from classification.material import stain_names
 from classification.selection import describe_predictions
 from smear.errors import ModelError, SmearError
 from smear.files import write_atomic
@@ -41,8 +42,8 @@ def evaluate(
     if classifier.card.crop != table.contract and None not in (classifier.card.crop, table.contract):
         raise ModelError(f"{classifier.card.name}: wants crops cut as {classifier.card.crop!r}, these are cut as {table.contract!r}")
     probabilities = classifier(load_images(table, size=classifier.card.input_px))
-    found = describe_predictions(table.labels, probabilities, table.column(stain_column), table.classes, min_cells=min_cells)
-    found["review_share"] = _share(probabilities.max(axis=1) < classifier.card.thresholds.get("review_below", 0.0))
+    found = describe_predictions(table.labels, probabilities, stain_names(table, stain_column), table.classes, min_cells=min_cells)
+    found["review_share"] = _share(probabilities.max(axis=1) < classifier.card.thresholds.get("needs_review", 0.0))
     return {**found, "per_field": field_metrics(table, probabilities)}, probabilities
 
 

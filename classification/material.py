@@ -37,7 +37,7 @@ def prepare(settings: TrainSettings, data: Sequence[Path]) -> Material:
         ConfigError: no such stain, or a choice that these splits cannot support.
     """
     table = read_crops(data, settings.classes, label_column=settings.label_column)
-    stains, splits = table.column(settings.stain_column), table.column("split")
+    stains, splits = stain_names(table, settings.stain_column), table.column("split")
     held_out = np.zeros(len(table), bool)
     if settings.holdout.stain is not None:
         held_out = stains == settings.holdout.stain
@@ -57,6 +57,17 @@ def prepare(settings: TrainSettings, data: Sequence[Path]) -> Material:
             f"but column {settings.stain_column!r} is missing or has empty values"
         )
     return Material(table, load_images(table, size=settings.imgsz), stains, train, val, np.flatnonzero(held_out))
+
+
+def stain_names(table: CropTable, column: str) -> NDArray[np.str_]:
+    """The stain of every crop, (N,): the column's value; with several sources `source/value`, or the source where it is empty.
+
+    Two sources may both number their stains from 0; and a laboratory whose slides were not told apart is one stain.
+    """
+    sources, stains = table.column("source"), table.column(column)
+    if len(set(sources.tolist())) < 2:
+        return stains
+    return np.array([f"{source}/{stain}" if stain else source for source, stain in zip(sources, stains, strict=True)], dtype=np.str_)
 
 
 def _named(stains: NDArray[np.str_]) -> str:

@@ -42,8 +42,8 @@ def validation_scores(
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
-    """The epoch with the highest selected area, the first of equals."""
-    return int(max(history, key=lambda row: (row["selected"], -row["epoch"]))["epoch"])
+    """The epoch with the highest selected area; of equals the one with the lowest loss, then the first."""
+    return int(max(history, key=lambda row: (row["selected"], -row["val_loss"], -row["epoch"]))["epoch"])
 
 
 def has_stalled(history: Sequence[Mapping[str, float]], patience: int) -> bool:

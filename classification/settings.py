@@ -32,9 +32,12 @@ class Balance(Settings):
 
 
 class Holdout(Settings):
-    """A stain that training and validation never see; the run is scored on it afterwards. None: nothing is held out."""
+    """A stain that training and validation never see; the run is scored on it afterwards. None: nothing is held out.
 
-    stain: str | None = None
+    Named as in the table (`3`), or `taleqani/3` when several sets are joined.
+    """
+
+    stain: str | None = Field(None, coerce_numbers_to_str=True)
 
 
 class Review(Settings):

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from classification import run_folder
 from classification.augment import build_augmentation
-from classification.batches import epoch_order, sample_weights, training_batches
+from classification.batches import Batches, epoch_order, sample_weights
 from classification.calibration import fit_temperature, review_threshold, to_probabilities
 from classification.evaluate import write_predictions
 from classification.export import write_bundle
@@ -65,7 +65,7 @@ def train(
         ConfigError, AnnotationError, ImageError: the request or the data is wrong; said before the first step.
         ModelError: the loss is no longer finite; checkpoints of the epochs before stay.
     """
-    augment = build_augmentation(settings.augment)
+    build_augmentation(settings.augment)  # a mistake in the list is said before the pictures are read
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     material = prepare(settings, data)
@@ -92,6 +92,7 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         scaler.load_state_dict(state["scaler"])
 
+    batches = Batches(material.images, settings)
     n_cells = settings.epoch_cells or len(material.train)
     n_steps = math.ceil(n_cells / settings.batch)
     for epoch in range(len(history) + 1, settings.epochs + 1):
@@ -99,10 +100,11 @@ def train(
             break
         torch.manual_seed(settings.seed * 100_003 + epoch)  # dropout must not depend on where a run was resumed
         order = material.train[epoch_order(weights, n_cells, balance=settings.balance, seed=settings.seed, epoch=epoch)]
-        batches = training_batches(material.images, order, augment=augment, epoch=epoch, settings=settings)
         losses: list[float] = []
         network.train()
-        for pictures, cells in tqdm(batches, desc=f"epoch {epoch}/{settings.epochs}", total=n_steps, leave=False, disable=not progress):
+        for pictures, cells in tqdm(
+            batches.epoch(epoch, order), desc=f"epoch {epoch}/{settings.epochs}", total=n_steps, leave=False, disable=not progress
+        ):
             step = (epoch - 1) * n_steps + len(losses)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings, n_steps)
@@ -162,7 +164,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
         normalise=settings.normalise,
         head=HEADS[settings.head].kind,
         crop=material.table.contract,
-        thresholds={"review_below": review},
+        thresholds={"needs_review": review},
         temperature=temperature,
         metrics=metrics,
         training={
