@@ -104,6 +104,24 @@ def leaks(
     return dropped
 
 
+def doubles(sources: Sequence[Source], pairs: Sequence[twins.Twin]) -> dict[Path, dict[str, Any]]:
+    """Training images that are twins of a training image of a set given earlier: one picture with two sets of labels teaches neither."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(s.set_name for s in sources))}
+    training = [s for s in sources if s.split == "train"]
+    known = {s.path for s in sources}
+    component = connected(list(known), [(p.a, p.b) for p in pairs if {p.a, p.b} <= known])
+    first: dict[int, Source] = {}
+    for s in training:
+        kept = first.setdefault(component[s.path], s)
+        if order[s.set_name] < order[kept.set_name]:
+            first[component[s.path]] = s
+    return {
+        s.path: {"file": s.file, "split": s.split, "twin_of": first[component[s.path]].file, "twin_split": "train", "kind": "double"}
+        for s in training
+        if order[s.set_name] > order[first[component[s.path]].set_name]
+    }
+
+
 def normalise(source: Source, rbc_px: float) -> Iterator[Record]:
     """The image at the scale where a red cell measures `rbc_px`, in one record, or one a window if it is large."""
     factor = rbc_px / source.ruler.rbc_px
@@ -145,7 +163,9 @@ def compose(data: Sequence[Path], out: Path, *, rbc_px: float = RBC_PX, holdout:
         raise AnnotationError(f"--data: two sets are named {names.most_common(1)[0][0]!r}; give each set once")
     sources = [s for _, found in read for s in found]
     kept_out = [p for path in holdout for p in _held_out(annotations.read_data_yaml(path))]
-    dropped = leaks(sources, kept_out, progress=progress)
+    pairs = twins.find_twins([*(s.path for s in sources), *kept_out], progress=progress)
+    leaving = leaks(sources, kept_out, pairs=pairs)
+    dropped = {**doubles([s for s in sources if s.path not in leaving], pairs), **leaving}
     usable = [s for s in sources if s.path not in dropped and np.isfinite(s.ruler.rbc_px)]
     unmeasured = [s.file for s in sources if s.path not in dropped and not np.isfinite(s.ruler.rbc_px)]
     sets = [about | {"rulers": dict(Counter(s.ruler.origin for s in found))} for about, found in read]

@@ -33,14 +33,14 @@ def arrange(rng: np.random.Generator, style: SlideStyle, shape_hw: tuple[int, in
 
 def _white(rng: np.random.Generator, style: SlideStyle, shape_hw: tuple[int, int], rbc_px: float, squares: float) -> list[Place]:
     busy = rng.gamma(2.0, 0.5)  # fields of one slide differ: some are empty of white cells, some crowded
-    n = min(int(rng.poisson(style.white_rate * squares * busy)), int(0.12 * squares) + 1)
+    n = min(int(rng.poisson(style.white_rate * squares * busy)), int(0.2 * squares) + 1)
     white: list[Place] = []
     for _ in range(n):
         kind = "blast" if rng.random() < style.blast_share else str(rng.choice(list(HEM_SHARES), p=list(HEM_SHARES.values())))
         median, spread, low, high = KINDS[kind].diameter
         diameter = float(np.clip(median * np.exp(rng.normal(0, spread)), low, high)) * rbc_px
-        near = white[int(rng.integers(len(white)))] if white and rng.random() < 0.25 else None
-        _settle(rng, white, kind, diameter, shape_hw, near=near, closest=0.97)
+        near = white[int(rng.integers(len(white)))] if white and rng.random() < style.white_cohesion else None
+        _settle(rng, white, kind, diameter, shape_hw, near=near, closest=style.white_closest)
     return white
 
 

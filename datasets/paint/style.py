@@ -76,6 +76,8 @@ class SlideStyle:
     hiding: float  # how much an upper red cell hides a lower one: 0 their densities add, 1 only the upper is seen
     closest: float  # smallest centre distance of two red cells, in sums of their radii
     white_rate: float  # white cells per red-cell-diameter square of field
+    white_cohesion: float  # share of white cells laid against another one
+    white_closest: float  # centre distance at which two white cells stop, in sums of radii: below 1 they overlap
     blast_share: float  # ALL among the white cells
     platelet_rate: float
     smudge_rate: float
@@ -98,6 +100,7 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
     strength = float(np.clip(np.exp(rng.normal(0.0, 0.38)), 0.42, 2.1))
     red_ratio, _, blue_ratio = _mix(rng, NUCLEUS_COLOURS)
     nucleus = (red_ratio, 1.0, max(blue_ratio, -0.15 / strength))  # only pale stains let more blue through than the background
+    crowding = float(u(2.0, 5.0)) if rng.random() < 0.22 else 1.0  # leukaemic blood and marrow: white cells in clusters
     piled = rng.random() < 0.12  # rouleaux: red cells stacked like coins
     weak_camera = float(min(1.0, strength))  # pale slides are pale in everything
     return SlideStyle(
@@ -124,7 +127,9 @@ def draw_style(rng: np.random.Generator) -> SlideStyle:
         cohesion=float(u(0.75, 0.95)) if piled else float(u(0.0, 0.75)),
         hiding=float(u(0.0, 0.9)),
         closest=float(u(0.3, 0.5)) if piled else float(u(0.5, 0.98)),
-        white_rate=float(np.exp(rng.normal(np.log(1 / 38), 0.55))),
+        white_rate=float(np.exp(rng.normal(np.log(1 / 38), 0.55))) * crowding,
+        white_cohesion=float(u(0.5, 0.85)) if crowding > 1 else 0.25,
+        white_closest=float(u(0.82, 0.97)) if crowding > 1 else 0.97,
         blast_share=float(0.15 + 0.7 * rng.beta(1.6, 1.6)),
         platelet_rate=float(np.exp(rng.normal(np.log(1 / 40), 0.8))),
         smudge_rate=float(u(0.002, 0.012)) if rng.random() < 0.12 else 0.0,

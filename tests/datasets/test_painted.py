@@ -16,6 +16,7 @@ from datasets.painted import CLASSES, CLASSES_WBC, PaintedField, draw_style, mai
 from smear import annotations, boxes
 
 N_SLIDES, CROWDED_RBC_PX = 36, 36
+APART = {"white_cohesion": 0.25, "white_closest": 0.97}  # cells that do not hide each other can be measured
 
 
 def paint(seed: int, *, shape_hw: tuple[int, int] = (240, 320), rbc_px: float = 40, classes=CLASSES, blank=False, **style) -> PaintedField:
@@ -26,7 +27,7 @@ def paint(seed: int, *, shape_hw: tuple[int, int] = (240, 320), rbc_px: float = 
 @pytest.fixture(scope="module")
 def crowded() -> list[PaintedField]:
     """One field of each of N_SLIDES slides, with more white cells than usual."""
-    return [paint(seed, shape_hw=(420, 420), rbc_px=CROWDED_RBC_PX, white_rate=0.12, coverage=0.2) for seed in range(N_SLIDES)]
+    return [paint(seed, shape_hw=(420, 420), rbc_px=CROWDED_RBC_PX, white_rate=0.12, coverage=0.2, **APART) for seed in range(N_SLIDES)]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,8 @@ def test_boxes_lie_inside_the_field_at_any_scale(rbc_px: float) -> None:
 
 
 def test_a_box_is_the_tight_box_of_what_was_painted() -> None:
-    field = paint(11, shape_hw=(400, 400), rbc_px=60, cohesion=0.0, closest=1.1, coverage=0.2, platelet_rate=0.0)
+    apart = {"cohesion": 0.0, "closest": 1.1, "white_cohesion": 0.0, "white_closest": 1.1}
+    field = paint(14, shape_hw=(400, 400), rbc_px=60, coverage=0.2, platelet_rate=0.0, **apart)
     for row, box in enumerate(field.truth.boxes):
         y, x = np.nonzero(field.masks == row + 1)
         assert np.allclose(box, (x.min(), y.min(), x.max() + 1, y.max() + 1))
