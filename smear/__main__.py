@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from smear.types import Field, FieldFailure, FieldResult, Outcome
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "analyze.yaml"
 ROOT = Path(__file__).parent.parent
 OK, SOME_FAILED, MISTAKE = 0, 1, 2
+STOPPED = 130  # by the user, as shells count it: 128 and the number of the signal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
+        return STOPPED
     except OSError as error:  # disk full or a folder taken away while writing; the finished fields stay
         print(
             f"error: {error.filename or 'output'}: {error.strerror}; what was finished is kept, run the same command again", file=sys.stderr
@@ -54,7 +59,7 @@ def analyze_command(options: argparse.Namespace) -> int:
     opened = open_models(settings)
     store = Store(options.out, fields, key=opened.key(), with_crops=options.crops)
     outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
-    report = store.finish(outcomes, cards=opened.cards, config=_config(settings, fields=options.folder.name))
+    report = store.finish(outcomes, cards=opened.cards, config=_config(settings, fields=_printable(options.folder)))
     return _conclude(options.out, report, outcomes)
 
 
@@ -122,7 +127,8 @@ def _run(opened: Opened, fields: Sequence[Field], **hooks: Callable) -> list[Out
 def _conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) -> int:
     failed = [o for o in outcomes if isinstance(o, FieldFailure)]
     total = report["total"]
-    print(f"{total['n_fields']} fields, {total['n_white']} white cells: {out / 'report.html'}")
+    print(f"{total['n_fields']} fields, {total['n_white']} white cells")
+    print(f"annotated fields: {out / 'annotated'}\nreport: {out / 'report.html'}")
     for failure in failed:
         print(f"failed: {failure.error}", file=sys.stderr)
     return SOME_FAILED if failed else OK
@@ -131,8 +137,8 @@ def _conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) ->
 def _settings(options: argparse.Namespace) -> AnalyzeSettings:
     given = {"detector": options.detector, "classifier": options.classifier, "device": options.device, "runtime": options.runtime,
              "um_per_px": options.um_per_px, "confidence": options.confidence}  # fmt: skip
-    flags = [f"{k}={json.dumps(v)}" for k, v in given.items() if v is not None and v != "none"]
-    flags += ["classifier=null"] if options.classifier == "none" else []
+    given |= {"classifier": "null"} if options.classifier == "none" else {}
+    flags = [f"{k}={v if v == 'null' else json.dumps(v, ensure_ascii=False)}" for k, v in given.items() if v is not None]
     settings = load(options.config or DEFAULT_CONFIG, AnalyzeSettings, [*options.set, *flags])
     return settings.model_copy(update={name: _found(getattr(settings, name)) for name in ("detector", "classifier")})
 
@@ -149,9 +155,13 @@ def _config(settings: AnalyzeSettings, **more: str) -> dict[str, Any]:
     return {**shown, **more}
 
 
+def _printable(folder: Path) -> str:
+    return os.fsencode(folder.resolve().name).decode("utf-8", "backslashreplace")
+
+
 def _for_report(metrics: dict[str, Any]) -> dict[str, Any]:
     own = ("cells_on_truth", "end_to_end", "pr_curves")
-    return {"detection": {k: v for k, v in metrics.items() if k not in own}, **{k: metrics[k] for k in own if k in metrics}}
+    return {"detection": {k: v for k, v in metrics.items() if k not in own}, **{k: metrics.get(k) for k in own}}
 
 
 def _refuse_inside(out: Path, folder: Path) -> None:

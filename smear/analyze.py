@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as member
 from itertools import islice
 from typing import Self
 
@@ -23,10 +24,12 @@ UNSURE_SPREAD = 0.35  # relative interquartile range of the red cells above whic
 FEW_RED_CELLS = 8
 SAME_OBJECT_IOU = 0.8  # boxes of two classes overlapping more are one object, named by the higher score
 MAX_GROWTH = 8.0  # a field is enlarged at most this much: below, a cell has too few pixels to be found
+MAX_RESIZED_PIXELS = 2**28  # a resized field takes at most 0.8 GB, and so do all that are searched together
 DEFAULT_CONFIDENCE, DEFAULT_IOU, DEFAULT_REVIEW = 0.25, 0.5, 0.8  # where a card says nothing
 NO_RULER = "scale unknown: neither red nor white cells to measure by; the field was searched at its longest side"
 BY_WHITE_CELLS = "scale estimated from white cells: no red cells found"
 UNSURE_SCALE = "scale unsure: few red cells, or of very different sizes"
+TOO_SMALL = "cells too small to be enlarged to the detector's scale: some may be missed"
 NO_CONTRACT_SCALE = "cell cropped by its box: the field's scale is unknown"
 
 
@@ -52,12 +55,13 @@ class Plan:
         review = classifier.thresholds.get("needs_review", DEFAULT_REVIEW) if classifier else DEFAULT_REVIEW
         red = detector.classes.index(detector.red_class) if detector.red_class else None
         grown = max(1.0, (detector.rbc_px or NORMAL_RBC_PX) / NORMAL_RBC_PX)  # tiles are stated for red cells of NORMAL_RBC_PX
+        confidence = settings.confidence or detector.thresholds.get("confidence", DEFAULT_CONFIDENCE)
         return cls(
-            ruler=Ruler(detector.rbc_px, red, white_labels(detector)) if detector.rbc_px else None,
+            ruler=Ruler(detector.rbc_px, red, white_labels(detector), confidence) if detector.rbc_px else None,
             letterbox_px=detector.input_px,
             contract=classifier.crop if classifier else None,
             crop_px=classifier.input_px if classifier else 0,
-            confidence=settings.confidence or detector.thresholds.get("confidence", DEFAULT_CONFIDENCE),
+            confidence=confidence,
             iou=settings.iou or detector.thresholds.get("iou", DEFAULT_IOU),
             review_below=review if settings.review_below is None else settings.review_below,
             um_per_px=settings.um_per_px,
@@ -79,9 +83,9 @@ class _Work:
     field: Field
     image: Image
     scale: Scale = UNKNOWN_SCALE
-    found: Detections = field(default_factory=Detections.empty)
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    found: Detections = member(default_factory=Detections.empty)
+    warnings: list[str] = member(default_factory=list)
+    seconds: dict[str, float] = member(default_factory=dict)
     failure: FieldFailure | None = None
 
 
@@ -129,17 +133,16 @@ class Analyzer:
         return found.take(np.isin(found.labels, self._white) & (found.scores >= self._plan.confidence)), work.scale
 
     def _open(self, one: Field) -> _Work | Outcome:
-        started = time.perf_counter()
-        nothing = np.zeros((0, 0, 3), np.uint8)
+        started, stage = time.perf_counter(), "read"
         try:
             data = read_bytes(one)
             known = self._recall(one, data) if self._recall else None
             if known is not None:
                 return known
+            stage = "decode"
             image = decode(data, name=one.id, page=one.page)
         except ImageError as error:
-            stage = "decode" if "data" in locals() else "read"
-            return _Work(one, nothing, failure=FieldFailure(one, stage, str(error)))
+            return _Work(one, np.zeros((0, 0, 3), np.uint8), failure=FieldFailure(one, stage, str(error)))
         return _Work(one, image, seconds={"decode": time.perf_counter() - started})
 
     def _measure(self, works: Sequence[_Work]) -> None:
@@ -153,6 +156,19 @@ class Analyzer:
             work.warnings += _scale_warnings(work.scale) if self._plan.ruler else []
 
     def _detect(self, works: Sequence[_Work]) -> None:
+        """Search all fields, as many together as fit `MAX_RESIZED_PIXELS`."""
+        together: list[_Work] = []
+        n_pixels = 0.0
+        for work in works:
+            n_more = work.image.shape[0] * work.image.shape[1] * self._factor(work) ** 2
+            if together and n_pixels + n_more > MAX_RESIZED_PIXELS:
+                self._search(together)
+                together, n_pixels = [], 0.0
+            together.append(work)
+            n_pixels += n_more
+        self._search(together)
+
+    def _search(self, works: Sequence[_Work]) -> None:
         started = time.perf_counter()
         plans = []
         for work in works:
@@ -169,9 +185,14 @@ class Analyzer:
 
     def _factor(self, work: _Work) -> float:
         """How much a field is resized for the detector."""
-        if self._plan.ruler is not None and work.scale.is_known:
-            return min(self._plan.ruler.rbc_px / work.scale.rbc_px, MAX_GROWTH)
-        return min(self._plan.letterbox_px / max(work.image.shape[:2]), MAX_GROWTH)
+        height, width = work.image.shape[:2]
+        largest = min(MAX_GROWTH, (MAX_RESIZED_PIXELS / (height * width)) ** 0.5)
+        if self._plan.ruler is None or not work.scale.is_known:
+            return min(self._plan.letterbox_px / max(height, width), largest)
+        wanted = self._plan.ruler.rbc_px / work.scale.rbc_px
+        if wanted > largest and TOO_SMALL not in work.warnings:
+            work.warnings.append(TOO_SMALL)
+        return min(wanted, largest)
 
     def _label(self, works: Sequence[_Work]) -> list[FieldResult]:
         started = time.perf_counter()

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from classification.classifier import BundleClassifier
 from detection.detector import YoloDetector
@@ -32,7 +33,8 @@ class Opened:
     def key(self) -> str:
         """Changes whenever a result could: the cards (with the hashes of the weights) and the settings."""
         parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data"})) for card in self.cards]
-        text = json.dumps([parts, json.loads(self.settings.model_dump_json(exclude={"threads", "fields_per_batch"}))], sort_keys=True)
+        settings = json.loads(self.settings.model_dump_json(exclude={"detector", "classifier", "threads", "fields_per_batch"}))
+        text = json.dumps([parts, settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -47,7 +49,7 @@ def open_models(settings: AnalyzeSettings) -> Opened:
     return Opened(settings, detector, classifier)
 
 
-def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Callable | None) -> Analyzer:
+def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Any) -> Analyzer:
     """Load the networks and make the analyser.
 
     Args:
@@ -62,10 +64,10 @@ def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Calla
         raise ModelError(f"{opened.classifier.root}: crop: is missing; the card must say how cells are cut for it")
     detector = YoloDetector(_runtime(opened.detector, settings), card, confidence=min(plan.confidence, floor or 1), iou=plan.iou)
     classifier = BundleClassifier(_runtime(opened.classifier, settings), opened.classifier.card) if opened.classifier else None
-    return Analyzer(detector, classifier, plan, white=white_labels(card), **hooks)  # type: ignore[arg-type]
+    return Analyzer(detector, classifier, plan, white=white_labels(card), **hooks)
 
 
-def make_analyze(opened: Opened, **hooks: Callable | None) -> Callable[[], Callable[[Iterable[Field]], Iterator[Outcome]]]:
+def make_analyze(opened: Opened, **hooks: Any) -> Callable[[], Callable[[Iterable[Field]], Iterator[Outcome]]]:
     """What an engine's worker calls to get its own analyser."""
     return lambda: build_analyzer(opened, **hooks)
 

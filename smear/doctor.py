@@ -65,10 +65,10 @@ def _bundles(models: Path) -> Iterator[str]:
 
 def _golden_field(models: Path) -> Iterator[str]:
     """Analyse the golden field and compare with what was found when the models were shipped."""
-    expected = json.loads((GOLDEN / "expected.json").read_text())
     try:
+        expected = json.loads((GOLDEN / "expected.json").read_text())
         found = measure_golden(models)
-    except SmearError as problem:
+    except (SmearError, OSError) as problem:
         yield f"BAD golden field: {problem}"
         return
     same = (

@@ -69,7 +69,10 @@ def evaluate(
     cells = [at_confidence(o, confidence) if isinstance(o, FieldResult) else o for o in outcomes]
     detection = score_detection(labelled, outcomes, white_class=white_class, detector_classes=detector_classes, confidence=confidence)
     classes = next((o.classes for o in outcomes if isinstance(o, FieldResult) and o.classes), ())
-    found = end_to_end(labelled.truths, cells, classes or (white_class,), truth_classes=labelled.classes, white_classes=(white_class,))
+    names = labelled.classes if classes else _white_names(labelled.classes, white_class, detector_classes)
+    wanted = tuple(classes) or (white_class,)
+    positive = "ALL" if "ALL" in wanted else wanted[0]
+    found = end_to_end(labelled.truths, cells, wanted, truth_classes=names, white_classes=(white_class,), positive=positive)
     metrics = {**detection, "white_recall": found["white"]["recall"], "white_precision": found["white"]["precision"]}
     if not set(classes) & set(labelled.classes):
         return {**metrics, "white": found["white"]}
@@ -90,7 +93,7 @@ def score_detection(
     Raises:
         AnnotationError: they share none.
     """
-    names = tuple(white_class if c in ("ALL", "HEM") else c for c in labelled.classes)
+    names = _white_names(labelled.classes, white_class, detector_classes)
     shared = tuple(c for c in detector_classes if c in names)
     if not shared:
         raise AnnotationError(
@@ -100,6 +103,11 @@ def score_detection(
     found = [_renamed(o.detections if isinstance(o, FieldResult) else Detections.empty(), detector_classes, shared) for o in outcomes]
     extra = {"ultralytics": beside(truths, found, shared)} if beside else {}
     return {**coco_metrics(truths, found, shared, confidence=confidence), **extra, "pr_curves": pr_curves(truths, found, shared)}
+
+
+def _white_names(names: Sequence[str], white_class: str, detector_classes: Sequence[str]) -> tuple[str, ...]:
+    """The truth's names as the detector knows them: a kind of white cell that it does not tell apart is a white cell."""
+    return tuple(white_class if c in ("ALL", "HEM") and c not in detector_classes else c for c in names)
 
 
 def _renamed(detections: Detections, names: Sequence[str], wanted: Sequence[str]) -> Detections:

@@ -13,6 +13,7 @@ CANDIDATES_PX = tuple(9 * 1.7**i for i in range(7))  # 9 to 217 px: white cells 
 WINDOW_PX = 384  # side of a window as the detector sees it: about 8 red cells across
 N_COARSE, N_FINE = 2, 5  # windows a candidate, and for the measurement
 NEAR = np.log(1.6)  # a detection votes for the scale at which it has about the size of training
+SAME_CELL_IOU = 0.5  # windows overlap; boxes of two windows overlapping more are one cell
 MIN_CELLS = 4  # fewer red cells measure nothing
 WHITE_PER_RED = 1.75  # diameter of a white cell in red cells: 1.78 in BCCD, 1.4-2.2 elsewhere
 REFINEMENTS = 2
@@ -21,11 +22,12 @@ RED_CELL_UM = 7.5  # 7-8 µm
 
 @dataclass(frozen=True)
 class Ruler:
-    """What a detector needs to measure with: its scale of training and which of its classes are which."""
+    """What a detector needs to measure with: its scale of training, which of its classes are which, and the lowest score of a cell."""
 
     rbc_px: float
     red: int | None
     white: tuple[int, ...]
+    confidence: float = 0.0  # a detector asked for more than cells (an evaluation's curves) must measure the same
 
 
 def given_scale(um_per_px: float) -> Scale:
@@ -76,35 +78,48 @@ def _refine(
     return scale
 
 
-def _look(image: Image, detector: Detector, ruler: Ruler, rbc_px: float, n: int) -> Sequence[tuple[tuple[int, int], Detections]]:
+@dataclass(frozen=True)
+class _Seen:
+    """What the detector found in one window: the whole cells, in pixels of the resized field, and how many pixels it was shown."""
+
+    whole: Detections
+    n_pixels: int
+
+
+def _look(image: Image, detector: Detector, ruler: Ruler, rbc_px: float, n: int) -> list[_Seen]:
     """What the detector sees in n windows of a field whose red cells would be `rbc_px` wide."""
     factor = ruler.rbc_px / rbc_px
-    tiles = [resize(window, factor) for window in _windows(image, round(WINDOW_PX / factor), n)]
-    return [(tile.shape[:2], found) for tile, found in zip(tiles, detector(tiles), strict=True)]
+    side = round(WINDOW_PX / factor)
+    corners = _windows(image.shape[:2], side, n)
+    tiles = [resize(image[top : top + side, left : left + side], factor) for top, left in corners]
+    seen = []
+    for (top, left), tile, found in zip(corners, tiles, detector(tiles), strict=True):
+        is_whole = (found.scores >= ruler.confidence) & ~boxes.touches_edge(found.boxes, tile.shape[:2], margin_px=2)
+        seen.append(_Seen(found.take(is_whole).shift(left * factor, top * factor), tile.shape[0] * tile.shape[1]))
+    return seen
 
 
-def _windows(image: Image, side: int, n: int) -> list[Image]:
-    """n square windows of `side` pixels: the centre, then spread evenly; fewer when the field is covered by less."""
-    height, width = image.shape[:2]
+def _windows(shape_hw: tuple[int, int], side: int, n: int) -> list[tuple[int, int]]:
+    """Top left corners of n square windows of `side` pixels: the centre, then spread evenly; one when it covers the field."""
+    height, width = shape_hw
     if height <= side and width <= side:
-        return [image]
+        return [(0, 0)]
     spots = [(0.5, 0.5), (0.2, 0.2), (0.8, 0.8), (0.2, 0.8), (0.8, 0.2), (0.5, 0.1)][:n]
-    corners = {(round(max(height - side, 0) * v), round(max(width - side, 0) * u)) for v, u in spots}
-    return [image[top : top + side, left : left + side] for top, left in sorted(corners)]
+    return sorted({(round(max(height - side, 0) * v), round(max(width - side, 0) * u)) for v, u in spots})
 
 
-def _diameters(seen: Sequence[tuple[tuple[int, int], Detections]], labels: tuple[int, ...]) -> np.ndarray:
-    """Diameters of the whole cells of those classes, in pixels of the window."""
-    whole = [d.take(np.isin(d.labels, labels) & ~boxes.touches_edge(d.boxes, shape, margin_px=2)) for shape, d in seen]
-    return np.concatenate([np.zeros(0), *(boxes.diameters(d.boxes) for d in whole)])
+def _diameters(seen: Sequence[_Seen], labels: tuple[int, ...]) -> np.ndarray:
+    """Diameters of the whole cells of those classes, in pixels of the resized field; a cell in two windows counts once."""
+    cells = boxes.suppress(Detections.concat(s.whole for s in seen), iou_above=SAME_CELL_IOU)
+    return boxes.diameters(cells.boxes[np.isin(cells.labels, labels)])
 
 
-def _vote(seen: Sequence[tuple[tuple[int, int], Detections]], labels: tuple[int, ...], target_px: float) -> float:
+def _vote(seen: Sequence[_Seen], labels: tuple[int, ...], target_px: float) -> float:
     """How well a scale explains what was seen: the scores of cells of about the expected size, per window area, less those far from it."""
-    area = sum(shape[0] * shape[1] for shape, _ in seen) / WINDOW_PX**2
+    area = sum(s.n_pixels for s in seen) / WINDOW_PX**2
     total = 0.0
-    for shape, found in seen:
-        whole = found.take(np.isin(found.labels, labels) & ~boxes.touches_edge(found.boxes, shape, margin_px=2))
-        off = np.abs(np.log(np.maximum(boxes.diameters(whole.boxes), 1e-3) / target_px))
-        total += float((whole.scores * np.where(off < NEAR, 1 - off / NEAR, -0.25)).sum())
+    for s in seen:
+        cells = s.whole.take(np.isin(s.whole.labels, labels))
+        off = np.abs(np.log(np.maximum(boxes.diameters(cells.boxes), 1e-3) / target_px))
+        total += float((cells.scores * np.where(off < NEAR, 1 - off / NEAR, -0.25)).sum())
     return total / max(area, 0.15)  # a window of a few cells must not win by its smallness

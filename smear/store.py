@@ -3,7 +3,10 @@
 import base64
 import hashlib
 import json
+import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from smear.crops import crop
@@ -18,6 +21,7 @@ from smear.report.summary import summarise
 from smear.report.tables import write_cells_csv
 from smear.types import Field, FieldResult, Image, Outcome
 
+MAX_NAME_BYTES = 200  # file systems allow 255, suffix and counter included
 GALLERY_PX = 96
 GALLERY_WIDTH_RBC = 3.0  # red cells across one gallery picture: all cells at one scale
 FALLBACK_CONTRACT = CropContract(unit="box", width=1.7)
@@ -53,22 +57,27 @@ class Store:
         try:
             record = json.loads(self._record_path(field).read_text(encoding="utf-8"))
             known = from_json(record) if record.pop("key", None) == key else None
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
-        return known if known is not None and known.field == field and self._annotated_path(field).is_file() else None
+        if not isinstance(known, FieldResult) or known.field.id != field.id or not self._has_pictures(field, known):
+            return None
+        return replace(known, field=field)  # the folder may have been named differently, the bytes are the same
 
     def keep(self, outcome: Outcome, image: Image | None) -> None:
         """Write what one field gives: the annotated picture, the crops, then the record, so that a record means a finished field."""
         field = outcome.field
         gallery: list[str] = []
-        if isinstance(outcome, FieldResult) and image is not None:
+        self._record_path(field).unlink(missing_ok=True)
+        if not isinstance(outcome, FieldResult):
+            self._annotated_path(field).unlink(missing_ok=True)  # of an earlier run, when the file could be read
+        elif image is not None:
             write_image(self._annotated_path(field), draw_field(image, outcome))
             pictures = list(self._pictures(outcome, image))
             gallery = [base64.b64encode(encode(picture, ".jpg")).decode() for picture in pictures]
             for cell, picture in enumerate(pictures if self._with_crops else ()):
-                write_image(self.root / "crops" / self._names[field.id] / f"{cell}.png", picture)
+                write_image(self._crop_path(field, cell), picture)
         record = {**to_json(outcome), "key": self._keys.get(field.id, ""), "gallery": gallery}
-        write_atomic(self._record_path(field), json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+        write_atomic(self._record_path(field), json.dumps(record, allow_nan=False) + "\n")  # ASCII: paths may not be UTF-8
 
     def show(self, outcome: Outcome) -> None:
         """Write what one field gives, decoding it again: for runs that change results after the analysis."""
@@ -97,6 +106,13 @@ class Store:
         for cell in result.cells():
             yield crop(image, cell.box, contract, rbc_px=result.scale.rbc_px, out_px=GALLERY_PX)[0]
 
+    def _has_pictures(self, field: Field, result: FieldResult) -> bool:
+        wanted = [self._annotated_path(field), *(self._crop_path(field, c.index) for c in result.cells() if self._with_crops)]
+        return all(path.is_file() for path in wanted)
+
+    def _crop_path(self, field: Field, cell: int) -> Path:
+        return self.root / "crops" / self._names[field.id] / f"{cell}.png"
+
     def _record_path(self, field: Field) -> Path:
         return self.root / "fields" / f"{self._names[field.id]}.json"
 
@@ -106,15 +122,36 @@ class Store:
 
 
 def output_names(fields: Sequence[Field]) -> dict[str, str]:
-    """A file name without suffix for each field id: its path without suffix, or the whole path where two would collide."""
-    plain = {f.id: _without_suffix(f.id) for f in fields}
-    used: dict[str, int] = {}
-    for name in plain.values():
-        used[name.casefold()] = used.get(name.casefold(), 0) + 1
-    return {i: name if used[name.casefold()] == 1 else i.replace("#", "-") for i, name in plain.items()}
+    """A file name without suffix for each field id: its path without suffix, or the whole path where two would collide.
+
+    Names differ on any file system: in more than case and Unicode form. Very long ones are cut and end in a hash.
+    """
+    plain = {f.id: _fitting(_without_suffix(f)) for f in fields}
+    used = Counter(_folded(name) for name in plain.values())
+    names = {i: name for i, name in plain.items() if used[_folded(name)] == 1}
+    taken = {_folded(name) for name in names.values()}
+    for i in sorted(plain.keys() - names.keys()):
+        wanted = _fitting(i.replace("#", "-"))
+        names[i] = next(n for n in (wanted, *(f"{wanted}~{k}" for k in range(2, len(plain) + 2))) if _folded(n) not in taken)
+        taken.add(_folded(names[i]))
+    return names
 
 
-def _without_suffix(field_id: str) -> str:
-    path, _, page = field_id.partition("#")
-    name = str(PurePosixPath(path).with_suffix(""))
-    return f"{name}-{page}" if page else name
+def _without_suffix(field: Field) -> str:
+    page = f"#{field.page + 1}"
+    is_page = field.id.lower().endswith((f".tif{page}", f".tiff{page}"))  # other names may hold a # too
+    path, ending = (field.id.removesuffix(page), f"-{field.page + 1}") if is_page else (field.id, "")
+    return str(PurePosixPath(path).with_suffix("")) + ending
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _fitting(name: str) -> str:
+    """The name, its last part cut where it leaves no room for a suffix."""
+    folder, _, last = name.rpartition("/")
+    if len(last.encode()) <= MAX_NAME_BYTES:
+        return name
+    short = last.encode()[:MAX_NAME_BYTES].decode(errors="ignore") + "-" + hashlib.sha256(last.encode()).hexdigest()[:8]
+    return f"{folder}/{short}" if folder else short

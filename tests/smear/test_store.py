@@ -1,0 +1,159 @@
+"""The output folder: names that never collide, records that mean a finished field."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smear import store as store_module
+from smear.errors import ConfigError
+from smear.images import write_image
+from smear.store import Store, output_names
+from smear.types import Detections, Field, FieldFailure, FieldResult, Scale
+
+IMAGE = np.full((60, 80, 3), 200, np.uint8)
+
+
+def field(name: str, page: int = 0) -> Field:
+    return Field(name, Path("in") / name, page=page)
+
+
+def result(of: Field, n: int = 2) -> FieldResult:
+    boxes = np.array([[5, 5, 25, 25], [40, 10, 60, 30]], np.float32)[:n]
+    found = Detections(boxes, np.full(n, 0.9, np.float32), np.zeros(n, np.int64))
+    probabilities = np.tile(np.array([0.8, 0.2], np.float32), (n, 1))
+    scale = Scale(12.0, 0.1, 9, "red cells")
+    return FieldResult(of, (60, 80), found, ("WBC",), np.ones(n, bool), probabilities, ("ALL", "HEM"), 0.7, scale, cell_warnings=((),) * n)
+
+
+class TestOutputNames:
+    @pytest.mark.parametrize(
+        ("ids", "names"),
+        [
+            ([], []),
+            (["a.jpg"], ["a"]),
+            (["s/a.jpg", "t/a.jpg"], ["s/a", "t/a"]),
+            (["a.jpg", "a.png"], ["a.jpg", "a.png"]),
+            (["a.JPG", "A.png"], ["a.JPG", "A.png"]),
+            (["a.b.jpg", "a.jpg"], ["a.b", "a"]),
+            (["a#1.jpg", "b.jpg"], ["a#1", "b"]),
+        ],
+    )
+    def test_a_name_is_the_path_without_suffix_unless_two_collide(self, ids, names):
+        found = output_names([field(i) for i in ids])
+        assert [found[i] for i in ids] == names
+
+    def test_pages_are_numbered(self):
+        assert output_names([field("a.tif#1", 0), field("a.tif#2", 1)]) == {"a.tif#1": "a-1", "a.tif#2": "a-2"}
+
+    @pytest.mark.parametrize(
+        "ids",
+        [
+            ["a.jpg", "a.png", "a.jpg.png"],
+            ["a.jpg", "a.png", "a.jpg.png", "a.png.jpg"],
+            ["caf\u00e9.png", "cafe\u0301.png"],
+            ["stra\u00dfe.png", "STRASSE.png"],
+            ["a-1.png", "a.tif#1", "a.tif-1.png"],
+            ["x" * 251 + ".jpg", "x" * 251 + ".png", "x" * 250 + "y.png"],
+        ],
+    )
+    def test_names_differ_on_any_file_system(self, ids):
+        import unicodedata
+
+        names = output_names([field(i) for i in ids])
+        assert set(names) == set(ids)
+        assert len({unicodedata.normalize("NFC", n).casefold() for n in names.values()}) == len(ids)
+        assert all(len(n.encode()) <= 240 for n in names.values())
+
+    def test_the_same_fields_get_the_same_names_in_any_order(self):
+        fields = [field(i) for i in ("caf\u00e9.png", "cafe\u0301.png", "a.jpg", "a.png", "a.jpg.png")]
+        assert output_names(fields) == output_names(fields[::-1])
+
+
+class TestRecall:
+    def test_what_was_kept_is_recalled_as_it_was(self, tmp_path):
+        one = field("a.png")
+        store = Store(tmp_path, [one], key="k")
+        assert store.recall(one, b"bytes") is None
+        store.keep(result(one), IMAGE)
+        assert Store(tmp_path, [one], key="k").recall(one, b"bytes") == result(one)
+
+    @pytest.mark.parametrize(("key", "data"), [("other", b"bytes"), ("k", b"other")])
+    def test_other_settings_or_bytes_recall_nothing(self, tmp_path, key, data):
+        one = field("a.png")
+        store = Store(tmp_path, [one], key="k")
+        store.recall(one, b"bytes")
+        store.keep(result(one), IMAGE)
+        assert Store(tmp_path, [one], key=key).recall(one, data) is None
+
+    def test_a_failure_is_tried_again(self, tmp_path):
+        one = field("a.png")
+        store = Store(tmp_path, [one], key="k")
+        store.recall(one, b"bytes")
+        store.keep(FieldFailure(one, "decode", "a.png: damaged"), None)
+        assert json.loads((tmp_path / "fields" / "a.json").read_text())["error"] == "a.png: damaged"
+        assert store.recall(one, b"bytes") is None
+
+    @pytest.mark.parametrize("lost", ["annotated/a.png", "crops/a/1.png", "fields/a.json"])
+    def test_a_field_with_a_file_missing_is_made_again(self, tmp_path, lost):
+        one = field("a.png")
+        store = Store(tmp_path, [one], key="k", with_crops=True)
+        store.recall(one, b"bytes")
+        store.keep(result(one), IMAGE)
+        (tmp_path / lost).unlink()
+        assert store.recall(one, b"bytes") is None
+
+    def test_a_field_is_finished_only_when_its_record_is_written(self, tmp_path, monkeypatch):
+        one = field("a.png")
+        store = Store(tmp_path, [one], key="k", with_crops=True)
+        store.recall(one, b"bytes")
+        store.keep(result(one), IMAGE)
+        monkeypatch.setattr(store_module, "write_image", full_disk(after=1))
+        with pytest.raises(OSError, match="No space left"):
+            store.keep(result(one, n=1), IMAGE)
+        assert Store(tmp_path, [one], key="k").recall(one, b"bytes") is None
+
+
+class TestFinish:
+    def test_no_field_at_all_still_gives_every_file(self, tmp_path):
+        report = Store(tmp_path, [], key="k").finish([], cards=[], config={})
+        assert report["total"]["n_fields"] == 0
+        assert (tmp_path / "cells.csv").read_text().startswith("field,slide,cell,")
+        assert "<html" in (tmp_path / "report.html").read_text()
+
+    def test_the_gallery_shows_every_cell_of_every_run(self, tmp_path):
+        one, two = field("a.png"), field("b.png")
+        first = Store(tmp_path, [one, two], key="k")
+        first.keep(result(one), IMAGE)
+        first.keep(result(two, n=1), IMAGE)
+        again = Store(tmp_path, [one, two], key="k")
+        again.finish([result(one), result(two, n=1)], cards=[], config={})
+        assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 3
+
+
+def test_a_file_in_place_of_the_folder_is_one_clear_line(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ConfigError, match=r"out: cannot write there .*; choose another --out"):
+        Store(tmp_path / "out", [], key="k")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_show_decodes_the_field_again(tmp_path):
+    write_image(tmp_path / "a.png", IMAGE)
+    one = Field("a.png", tmp_path / "a.png")
+    Store(tmp_path / "out", [one], key="k").show(result(one))
+    assert (tmp_path / "out" / "annotated" / "a.png").is_file()
+
+
+def full_disk(after: int):
+    """A `write_image` that finds the disk full after some calls."""
+    calls = []
+
+    def write(path, image):
+        calls.append(path)
+        if len(calls) > after:
+            raise OSError(28, "No space left on device")
+        write_image(path, image)
+
+    return write
