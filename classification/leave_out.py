@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {options.out}: cannot write it ({error.strerror}); finished epochs are kept, --resume continues", file=sys.stderr)
+        return 2
     for name, scores in found["left_out"].items():
         print(f"without {name}: n {scores['n']}, AUC {scores['roc_auc']:.4f}, accuracy {scores['accuracy']:.4f}")
     print(f"all held-out cells together: AUC {found['pooled']['roc_auc']:.4f}, worst pair {found['pooled']['worst_pair_auc']:.4f}")

@@ -33,7 +33,7 @@ def start_run(out: Path, settings: TrainSettings, about: Mapping[str, Any], *, r
         ModelError: the checkpoint cannot be read.
     """
     if not resume:
-        if (out / CONFIG).exists():
+        if (out / LAST).exists():  # a run that finished no epoch holds nothing to lose
             raise ConfigError(f"{out}: already holds a run; continue it with --resume, or choose another --out")
         write_atomic(out / ABOUT, json.dumps(about, indent=1) + "\n")
         write_atomic(out / CONFIG, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))

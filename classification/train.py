@@ -38,7 +38,7 @@ from classification.steps import (
     with_state,
 )
 from smear.config import load
-from smear.errors import ConfigError, ModelError, SmearError
+from smear.errors import ConfigError, SmearError, TrainingError
 from smear.models import ModelCard
 
 N_PROBE = 64  # real crops on which the ONNX file is compared with torch
@@ -63,7 +63,8 @@ def train(
 
     Raises:
         ConfigError, AnnotationError, ImageError: the request or the data is wrong; said before the first step.
-        ModelError: the loss is no longer finite; checkpoints of the epochs before stay.
+        TrainingError: the loss is no longer finite; checkpoints of the epochs before stay.
+        ModelError: start weights that do not fit, or a checkpoint that is damaged.
     """
     build_augmentation(settings.augment)  # a mistake in the list is said before the pictures are read
     device = choose_device(settings.device)
@@ -78,9 +79,9 @@ def train(
     about = run_folder.describe_run(command, settings, material.table.about)
     torch.manual_seed(settings.seed)
     network = build(settings.model, settings.head, len(settings.classes), front=settings.front)
-    state = run_folder.start_run(out, settings, about, resume=resume)
-    if state is None:
+    if not (resume and (out / run_folder.LAST).exists()):
         load_weights(network, settings.weights, architecture=settings.model)
+    state = run_folder.start_run(out, settings, about, resume=resume)
     network = network.to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(parameter_groups(network, settings.optimiser.weight_decay))
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -184,7 +185,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
 def _refuse_nan(value: float, what: str, out: Path, history: Sequence[dict[str, float]]) -> None:
     if not math.isfinite(value):
         kept = f"epoch {len(history)} is kept in {out}" if history else "no epoch was finished"
-        raise ModelError(f"{what} is {value}; stopped, {kept}; try a lower optimiser.lr or precision=float32")
+        raise TrainingError(f"{what} is {value}; stopped, {kept}; try a lower optimiser.lr or precision=float32")
 
 
 def parse(argv: Sequence[str] | None, *, prog: str, doc: str | None) -> argparse.Namespace:
@@ -221,6 +222,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         card = train(settings, options.data, options.out, resume=options.resume, command=command, progress=True).card
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {options.out}: cannot write it ({error.strerror}); finished epochs are kept, --resume continues", file=sys.stderr)
         return 2
     found = card.metrics["validation"]
     print(f"validation: AUC {found['roc_auc']:.4f}, accuracy {found['accuracy']:.4f}, temperature {card.temperature:.3f}")

@@ -1,6 +1,7 @@
 """The loop: it learns, resumes exactly, stops at nan, and nothing but the training split teaches it."""
 
 import csv
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from classification import run_folder
 from classification import train as training
 from classification.networks import build
 from classification.train import Trained, main, train
-from smear.errors import AnnotationError, ConfigError, ModelError
+from smear.errors import AnnotationError, ConfigError, ModelError, TrainingError
 from smear.models import open_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +110,7 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_epochs_before(
 
     made: list[int] = []
     monkeypatch.setattr(training, "cell_losses", breaking)
-    with pytest.raises(ModelError, match=r"epoch 2, step 2: the training loss is nan; stopped, epoch 1 is kept"):
+    with pytest.raises(TrainingError, match=r"epoch 2, step 2: the training loss is nan; stopped, epoch 1 is kept"):
         train(settings, [table], tmp_path / "out")
     kept = run_folder.read_checkpoint(tmp_path / "out" / "last.pt")
     assert len(kept["history"]) == 1
@@ -128,6 +129,8 @@ def test_weights_that_are_not_numbers_stop_at_the_first_step(
     assert main(words) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "error: epoch 1, step 1: the training loss is nan; stopped, no epoch was finished" in said
+    assert main([*words, "--weights", "nowhere.safetensors"]) == 2  # nothing was finished: the folder may be used again
+    assert "nowhere.safetensors: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_export")
@@ -216,6 +219,26 @@ def test_a_mistake_in_the_request_is_one_line(
     assert printed.startswith("error: ")
     assert said in printed
     assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_full_disk_is_one_line_and_the_epochs_before_are_kept(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = run_folder.write_checkpoint, []
+
+    def full(out: Path, state: dict) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(out, state)
+
+    monkeypatch.setattr(run_folder, "write_checkpoint", full)
+    words = ["--data", str(table), "--config", str(ROOT / "configs/smoke/classify.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 2
+    assert "cannot write it (No space left on device); finished epochs are kept" in capsys.readouterr().err
+    assert len(run_folder.read_checkpoint(tmp_path / "out" / "last.pt")["history"]) == 1
+    assert main(["--data", str(table), "--out", str(tmp_path / "out"), "--resume"]) == 0  # with the settings that it began with
 
 
 @pytest.mark.usefixtures("no_export")
