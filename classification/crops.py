@@ -4,7 +4,9 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,18 +130,25 @@ def load_images(table: CropTable, *, size: int) -> Image:
     images = np.empty((len(table), size, size, 3), np.uint8)
     seen: dict[bytes, int] = {}
     splits = table.column("split").tolist()
-    for i, path in enumerate(table.paths):
-        image = read_image(path)
-        if image.shape[0] != image.shape[1]:
-            raise AnnotationError(f"{path}: a crop must be square, got {image.shape[1]}×{image.shape[0]} pixels")
-        twin = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), i)
-        if splits[twin] != splits[i]:
-            raise AnnotationError(
-                f"{path}: is the same picture as {table.paths[twin]}, in splits {splits[i]!r} and {splits[twin]!r}; put both in one split"
-            )
-        shrinks = image.shape[0] > size
-        images[i] = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        for i, (images[i], digest) in enumerate(pool.map(partial(_load, size=size), table.paths)):
+            twin = seen.setdefault(digest, i)
+            if splits[twin] != splits[i]:
+                pool.shutdown(cancel_futures=True)
+                raise AnnotationError(
+                    f"{table.paths[i]}: is the same picture as {table.paths[twin]}, "
+                    f"in splits {splits[i]!r} and {splits[twin]!r}; put both in one split"
+                )
     return images
+
+
+def _load(path: Path, *, size: int) -> tuple[Image, bytes]:
+    """The crop at (size, size, 3), and the digest of its pixels as they were."""
+    image = read_image(path)
+    if image.shape[0] != image.shape[1]:
+        raise AnnotationError(f"{path}: a crop must be square, got {image.shape[1]}×{image.shape[0]} pixels")
+    way = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=way), hashlib.sha256(image.tobytes()).digest()
 
 
 def _rows(table: Path, label_column: str) -> Iterator[tuple[int, dict[str, str]]]:
