@@ -25,6 +25,7 @@ from smear.runtimes import open_runtime
 from smear.settings import AnalyzeSettings
 from smear.types import Detections, FieldResult, Outcome
 
+F1_TOLERANCE = 0.01  # of the best F1: other laboratories' cells score lower, so the lowest confidence this close is taken
 CONFIDENCES = tuple(round(0.05 * k, 2) for k in range(2, 19))  # operating points tried, 0.10 to 0.90
 
 
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or options.out}: {error.strerror or error}; choose another --out", file=sys.stderr)
         return 2
     _print(metrics)
     print(f"metrics: {options.out / 'metrics.json'}")
@@ -60,7 +64,7 @@ def evaluate_bundle(bundle: Bundle, data_yaml: Path, *, split: str, settings: An
 
 
 def tune(bundle: Bundle, data_yaml: Path) -> tuple[float, dict[str, Any]]:
-    """The confidence at which white cells (all cells, where the card names none) have the best F1 on the validation split, and the metrics there."""
+    """The confidence at which white cells have the best F1 on the validation split, and the metrics there; all cells, if none is white."""
     labelled, outcomes, _ = _run(bundle, data_yaml, "val", AnalyzeSettings())
     found = [o.detections if isinstance(o, FieldResult) else Detections.empty() for o in outcomes]
     wanted = white_labels(bundle.card) or range(len(bundle.card.classes))
@@ -70,7 +74,8 @@ def tune(bundle: Bundle, data_yaml: Path) -> tuple[float, dict[str, Any]]:
         hits, total = sum(c.n_hits for c in counts), sum(c.n_truth + c.n_found for c in counts)
         return 2 * hits / total if total else 0.0
 
-    best = max(CONFIDENCES, key=lambda confidence: (f1(confidence), -confidence))
+    scores = {confidence: f1(confidence) for confidence in CONFIDENCES}
+    best = min(c for c, score in scores.items() if score >= max(scores.values()) - F1_TOLERANCE)
     metrics = _score(bundle, labelled, outcomes, best)
     return best, {key: value for key, value in metrics.items() if key != "pr_curves"}
 
@@ -79,9 +84,9 @@ def _run(bundle: Bundle, data_yaml: Path, split: str, settings: AnalyzeSettings)
     """Every field of a split through the bundle alone, with detections down to `FLOOR`."""
     card = bundle.card
     labelled = read_labelled(annotations.read_data_yaml(data_yaml), split)
-    plan = Plan.for_cards(settings, card)
+    plan = Plan.for_cards(settings, card, floor=FLOOR)
     runtime = open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads)
-    detector = YoloDetector(runtime, card, confidence=FLOOR, iou=plan.iou)
+    detector = YoloDetector(runtime, card, confidence=plan.lowest_score, iou=plan.iou)
     analyzer = Analyzer(detector, None, plan, white=white_labels(card))
     return labelled, list(tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc=f"evaluate {split}", unit="field")), plan
 

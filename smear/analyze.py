@@ -15,7 +15,7 @@ from smear import boxes
 from smear.errors import ImageError
 from smear.images import crop, decode, read_bytes, resize
 from smear.models import CropContract, ModelCard
-from smear.scale import WHITE_PER_RED, Ruler, estimate_scale, given_scale
+from smear.scale import MEASURE_CONFIDENCE, WHITE_PER_RED, Ruler, estimate_scale, given_scale
 from smear.settings import NORMAL_RBC_PX, AnalyzeSettings
 from smear.tiles import merge, plan_tiles
 from smear.types import UNKNOWN_SCALE, Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
@@ -35,13 +35,15 @@ NO_CONTRACT_SCALE = "cell cropped by its box: the field's scale is unknown"
 
 @dataclass(frozen=True)
 class Plan:
-    """How an Analyzer works: the scale and crop contracts, tiling, operating points. White detections above `confidence` are cells."""
+    """How an Analyzer works: the scale and crop contracts, tiling, operating points. White detections above
+    `confidence` are cells; the result keeps all detections above `floor`."""
 
     ruler: Ruler | None
     letterbox_px: int
     contract: CropContract | None
     crop_px: int
     confidence: float
+    floor: float
     iou: float
     review_below: float
     um_per_px: float | None = None
@@ -50,18 +52,21 @@ class Plan:
     fields_per_batch: int = 8
 
     @classmethod
-    def for_cards(cls, settings: AnalyzeSettings, detector: ModelCard, classifier: ModelCard | None = None) -> Self:
-        """What the cards say, where the settings do not say otherwise."""
+    def for_cards(
+        cls, settings: AnalyzeSettings, detector: ModelCard, classifier: ModelCard | None = None, *, floor: float | None = None
+    ) -> Self:
+        """What the cards say, where the settings do not say otherwise; `floor` None: no detection below `confidence` is kept."""
         review = classifier.thresholds.get("needs_review", DEFAULT_REVIEW) if classifier else DEFAULT_REVIEW
         red = detector.classes.index(detector.red_class) if detector.red_class else None
         grown = max(1.0, (detector.rbc_px or NORMAL_RBC_PX) / NORMAL_RBC_PX)  # tiles are stated for red cells of NORMAL_RBC_PX
         confidence = settings.confidence or detector.thresholds.get("confidence", DEFAULT_CONFIDENCE)
         return cls(
-            ruler=Ruler(detector.rbc_px, red, white_labels(detector), confidence) if detector.rbc_px else None,
+            ruler=Ruler(detector.rbc_px, red, white_labels(detector)) if detector.rbc_px else None,
             letterbox_px=detector.input_px,
             contract=classifier.crop if classifier else None,
             crop_px=classifier.input_px if classifier else 0,
             confidence=confidence,
+            floor=min(confidence, 1.0 if floor is None else floor),
             iou=settings.iou or detector.thresholds.get("iou", DEFAULT_IOU),
             review_below=review if settings.review_below is None else settings.review_below,
             um_per_px=settings.um_per_px,
@@ -69,6 +74,11 @@ class Plan:
             overlap_px=round(settings.overlap_px * grown),
             fields_per_batch=settings.fields_per_batch,
         )
+
+    @property
+    def lowest_score(self) -> float:
+        """What the detector must deliver: the ruler needs doubtful cells too."""
+        return min(self.floor, MEASURE_CONFIDENCE)
 
 
 def white_labels(card: ModelCard) -> tuple[int, ...]:
@@ -177,7 +187,8 @@ class Analyzer:
         views = [resized[y0:y1, x0:x1] for resized, tiles in plans for x0, y0, x1, y1 in (t.view for t in tiles)]
         found = iter(self._detector(views))
         for work, (resized, tiles) in zip(works, plans, strict=True):
-            merged = merge(tiles, [next(found) for _ in tiles], iou=self._plan.iou)
+            kept = [d.take(d.scores >= self._plan.floor) for d in islice(found, len(tiles))]
+            merged = merge(tiles, kept, iou=self._plan.iou)
             shape = work.image.shape[:2]
             in_field = merged.rescale((shape[1] / resized.shape[1], shape[0] / resized.shape[0]))
             work.found = _one_class_each(replace(in_field, boxes=boxes.clip(in_field.boxes, shape)))

@@ -57,12 +57,12 @@ def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Any) 
         hooks: `recall` and `keep` of Analyzer.
     """
     settings, card = opened.settings, opened.detector.card
-    plan = Plan.for_cards(settings, card, opened.classifier.card if opened.classifier else None)
+    plan = Plan.for_cards(settings, card, opened.classifier.card if opened.classifier else None, floor=floor)
     if not card.white_classes:
         raise ModelError(f"{opened.detector.root}: white_classes: is empty; the card must say which classes are white cells")
     if opened.classifier and plan.contract is None:
         raise ModelError(f"{opened.classifier.root}: crop: is missing; the card must say how cells are cut for it")
-    detector = YoloDetector(_runtime(opened.detector, settings), card, confidence=min(plan.confidence, floor or 1), iou=plan.iou)
+    detector = YoloDetector(_runtime(opened.detector, settings), card, confidence=plan.lowest_score, iou=plan.iou)
     classifier = BundleClassifier(_runtime(opened.classifier, settings), opened.classifier.card) if opened.classifier else None
     return Analyzer(detector, classifier, plan, white=white_labels(card), **hooks)
 

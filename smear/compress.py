@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+HALF = "__half"  # ends the name of a weight stored in 16 bits
 MIN_ELEMENTS = 512  # and two axes: biases and batch-norm statistics are small and sensitive, and would save nothing
 
 
@@ -25,7 +26,7 @@ def halve_weights(onnx_bytes: bytes) -> bytes:
         values = numpy_helper.to_array(tensor)
         if np.abs(values).max() > np.finfo(np.float16).max:
             continue
-        name, stored = tensor.name, f"{tensor.name}__half"
+        name, stored = tensor.name, f"{tensor.name}{HALF}"
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
         casts.append(helper.make_node("Cast", [stored], [name], name=f"{name}__widen", to=TensorProto.FLOAT))
     nodes = list(graph.node)

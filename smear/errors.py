@@ -21,6 +21,10 @@ class ModelError(SmearError):
     """A model bundle is missing, changed, unsafe or does not fit its card."""
 
 
+class TrainingError(SmearError):
+    """Training cannot go on; the checkpoints written so far are kept."""
+
+
 class MissingExtra(SmearError):
     """An optional package is needed and not installed."""
 

@@ -17,6 +17,7 @@ SAME_CELL_IOU = 0.5  # windows overlap; boxes of two windows overlapping more ar
 MIN_CELLS = 4  # fewer red cells measure nothing
 WHITE_PER_RED = 1.75  # diameter of a white cell in red cells: 1.78 in BCCD, 1.4-2.2 elsewhere
 REFINEMENTS = 2
+MEASURE_CONFIDENCE = 0.25  # lowest score of a cell to measure by; the size of a doubtful cell is as good as any
 RED_CELL_UM = 7.5  # 7-8 µm
 
 
@@ -27,7 +28,7 @@ class Ruler:
     rbc_px: float
     red: int | None
     white: tuple[int, ...]
-    confidence: float = 0.0  # a detector asked for more than cells (an evaluation's curves) must measure the same
+    confidence: float = MEASURE_CONFIDENCE  # whatever else the detector is asked for, it must measure the same
 
 
 def given_scale(um_per_px: float) -> Scale:
@@ -47,9 +48,10 @@ def estimate_scale(image: Image, detector: Detector, ruler: Ruler) -> Scale:
         detector: classes as in `ruler`.
         ruler: `rbc_px` is the red-cell diameter, pixels, that the detector was trained at.
     """
+    looks = [(px, _look(image, detector, ruler, px, N_COARSE)) for px in CANDIDATES_PX]
     for source, labels, ratio in _yardsticks(ruler):
         target = ruler.rbc_px * ratio
-        coarse = [(_vote(_look(image, detector, ruler, px, N_COARSE), labels, target), px) for px in CANDIDATES_PX]
+        coarse = [(_vote(seen, labels, target) + _white_vote(seen, ruler, source), px) for px, seen in looks]
         evidence, candidate = max(coarse)
         if evidence <= 0:
             continue
@@ -108,6 +110,11 @@ def _windows(shape_hw: tuple[int, int], side: int, n: int) -> list[tuple[int, in
     return sorted({(round(max(height - side, 0) * v), round(max(width - side, 0) * u)) for v, u in spots})
 
 
+def _white_vote(seen: Sequence[_Seen], ruler: Ruler, source: ScaleSource) -> float:
+    """White cells of the size expected beside red cells of training size speak for a scale too; on their own they are the yardstick."""
+    return _vote(seen, ruler.white, ruler.rbc_px * WHITE_PER_RED) if source == "red cells" else 0.0
+
+
 def _diameters(seen: Sequence[_Seen], labels: tuple[int, ...]) -> np.ndarray:
     """Diameters of the whole cells of those classes, in pixels of the resized field; a cell in two windows counts once."""
     cells = boxes.suppress(Detections.concat(s.whole for s in seen), iou_above=SAME_CELL_IOU)
@@ -115,11 +122,14 @@ def _diameters(seen: Sequence[_Seen], labels: tuple[int, ...]) -> np.ndarray:
 
 
 def _vote(seen: Sequence[_Seen], labels: tuple[int, ...], target_px: float) -> float:
-    """How well a scale explains what was seen: the scores of cells of about the expected size, per window area, less those far from it."""
+    """How well a scale explains what was seen: squared scores of cells of about the expected size, per window area, less those far from it.
+
+    Squared, because texture magnified to the size of cells gives many half-hearted detections, and cells give few sure ones.
+    """
     area = sum(s.n_pixels for s in seen) / WINDOW_PX**2
     total = 0.0
     for s in seen:
         cells = s.whole.take(np.isin(s.whole.labels, labels))
         off = np.abs(np.log(np.maximum(boxes.diameters(cells.boxes), 1e-3) / target_px))
-        total += float((cells.scores * np.where(off < NEAR, 1 - off / NEAR, -0.25)).sum())
+        total += float((cells.scores**2 * np.where(off < NEAR, 1 - off / NEAR, -0.25)).sum())
     return total / max(area, 0.15)  # a window of a few cells must not win by its smallness

@@ -16,7 +16,7 @@ from smear.settings import AnalyzeSettings
 from smear.types import Detections, Field, FieldFailure, FieldResult, Scale
 
 PLAN = Plan(
-    ruler=Ruler(48, 1, (0,)), letterbox_px=640, contract=CropContract(), crop_px=16, confidence=0.25, iou=0.5, review_below=0.8
+    ruler=Ruler(48, 1, (0,)), letterbox_px=640, contract=CropContract(), crop_px=16, confidence=0.25, floor=0.25, iou=0.5, review_below=0.8
 )  # fmt: skip
 
 
