@@ -215,9 +215,10 @@ class TestPlan:
     def test_the_card_decides_where_the_settings_are_silent(self):
         card = self.card(thresholds={"confidence": 0.4, "iou": 0.6})
         plan = Plan.for_cards(AnalyzeSettings(), card)
-        assert (plan.confidence, plan.iou, plan.ruler.confidence) == (0.4, 0.6, 0.4)
+        assert (plan.confidence, plan.iou, plan.floor, plan.lowest_score) == (0.4, 0.6, 0.4, 0.25)
         plan = Plan.for_cards(AnalyzeSettings(confidence=0.7, iou=0.3), card)
-        assert (plan.confidence, plan.iou, plan.ruler.confidence) == (0.7, 0.3, 0.7)
+        assert (plan.confidence, plan.iou, plan.floor) == (0.7, 0.3, 0.7)
+        assert Plan.for_cards(AnalyzeSettings(), card, floor=0.01).lowest_score == 0.01
 
     def test_tiles_grow_with_the_scale_of_the_detector(self):
         plan = Plan.for_cards(AnalyzeSettings(), self.card(rbc_px=96))
