@@ -110,10 +110,12 @@ def _lay(rng: np.random.Generator, style: SlideStyle, canvas: _Canvas, place: Pl
     patch, hiding = _paint(rng, style, place.kind, spot)
     mask = patch.cover > EDGE_COVER.get(place.kind, 0.5)
     top, left = row - mask.shape[0] // 2, column - mask.shape[1] // 2
-    window = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
-    canvas.density[window] *= 1 - np.float32(hiding) * patch.cover[..., None]
-    canvas.density[window] += patch.density
-    canvas.owner[window][mask] = number
+    height, width = canvas.owner.shape
+    window = (slice(max(top, 0), min(top + mask.shape[0], height)), slice(max(left, 0), min(left + mask.shape[1], width)))
+    shown = tuple(slice(w.start - first, w.stop - first) for w, first in zip(window, (top, left), strict=True))  # of the patch, on the canvas
+    canvas.density[window] *= 1 - np.float32(hiding) * patch.cover[shown][..., None]
+    canvas.density[window] += patch.density[shown]
+    canvas.owner[window][mask[shown]] = number
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
 

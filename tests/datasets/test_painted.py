@@ -92,6 +92,17 @@ def test_boxes_lie_inside_the_field_at_any_scale(rbc_px: float) -> None:
     assert len(field.kinds) == len(found)
 
 
+def test_a_cell_that_hangs_far_over_the_border_is_cut_not_refused() -> None:
+    from datasets.paint import field as module
+    from datasets.paint.places import Place
+
+    rng = np.random.default_rng(0)
+    style = draw_style(rng)
+    canvas = module._empty_canvas(rng, style, (100, 100), 40.0)
+    module._lay(rng, style, canvas, Place("blast", 20.0, -45.0, 75.0), 1)  # the patch begins above the canvas
+    assert (canvas.owner == 1).any()
+
+
 def test_a_box_is_the_tight_box_of_what_was_painted() -> None:
     apart = {"cohesion": 0.0, "closest": 1.1, "white_cohesion": 0.0, "white_closest": 1.1}
     field = paint(14, shape_hw=(400, 400), rbc_px=60, coverage=0.2, platelet_rate=0.0, **apart)
