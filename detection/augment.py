@@ -1,5 +1,6 @@
 """Image augmentations for detection, by name from the config; the only file here that imports albumentations."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,8 @@ def _build(entry: dict[str, Any]) -> A.BasicTransform:
         raise ConfigError(f"augment.image: {name!r}: no such transform in albumentations, and not one of ours ({', '.join(_OURS)})")
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     try:
-        return kind(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"augment.image: {name}: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # it only warns of arguments that it does not know, and leaves them out
+            return kind(**arguments)
+    except (TypeError, ValueError, UserWarning) as error:
+        raise ConfigError(f"augment.image: {name}: {' '.join(str(error).split())[:200]}") from error

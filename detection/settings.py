@@ -9,10 +9,10 @@ from smear.config import Settings
 
 class Optimizer(Settings):
     name: Literal["AdamW", "Adam", "SGD", "auto"] = "AdamW"
-    lr0: float = Field(0.001, gt=0)
+    lr0: float = Field(0.001, gt=0, le=1)
     lrf: float = Field(0.01, gt=0, le=1)
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0005, ge=0)
+    weight_decay: float = Field(0.0005, ge=0, le=1)
     warmup_epochs: float = Field(2.0, ge=0)
     cos_lr: bool = True
 

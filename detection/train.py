@@ -31,12 +31,13 @@ from smear.files import write_atomic
 RBC = "RBC"
 WHITE = ("WBC", "ALL", "HEM")
 N_CALIBRATION = 64  # images that re-measure the batch norms of folded start weights
-SMALLEST_SIDE_PX = 8
+SMALLEST_SIDE_PX = 10  # ultralytics leaves smaller ones out
+MAY_CHANGE = {"data", "batch", "workers", "device", "patience", "export"}  # from a run to its resumption
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    options = _parse(argv)
     try:
-        options = _parse(argv)
         run = train(
             _settings(options),
             out=options.out,
@@ -45,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # disk full, read-only folder
+        said = f"{error.filename or options.out}: {error.strerror or error}"
+        print(f"error: {said}; the epochs that were finished are kept, go on with --resume", file=sys.stderr)
         return 2
     print(f"bundle: {run / 'bundle'}")
     return 0
@@ -59,15 +64,17 @@ def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) ->
     Raises:
         ConfigError, AnnotationError, ModelError, TrainingError: each before or instead of a half-trained bundle.
     """
-    data = annotations.read_data_yaml(Path(settings.data))
-    truth = check_labels(data)
-    extra = yaml.safe_load(Path(settings.data).read_text())
-    ruler = extra.get("rbc_px") or _seen_ruler(truth, data.classes, settings.imgsz)
     last = out / "weights" / "last.pt"
     if resume and not last.is_file():
         raise ConfigError(f"--resume: no checkpoint at {last}")
     if not resume and (out / "results.csv").exists():
         raise ConfigError(f"{out}: holds a run already; continue it with --resume or choose another --out")
+    if resume:
+        _refuse_changes(settings, load(out / "config.yaml", DetectSettings))
+    data = annotations.read_data_yaml(Path(settings.data))
+    truth = check_labels(data)
+    extra = yaml.safe_load(Path(settings.data).read_text())
+    ruler = extra.get("rbc_px") or _seen_ruler(truth, data.classes, settings.imgsz)
     arguments = _arguments(settings, data, out, rbc_px=extra.get("rbc_px"))
     about = {**describe(settings, data, command), "rbc_px": ruler}
     if not resume:
@@ -77,7 +84,8 @@ def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) ->
         weights = settings.model if settings.weights == "auto" else settings.weights
         print(f"start: {load_start(start, weights, calibration=_calibration(data, settings))}")
         yolo.save_start(start, out / "weights" / "start.pt")
-    yolo.train({**arguments, **({"resume": str(last)} if resume else {"model": str(out / "weights" / "start.pt")})}, on_epoch=_say)
+    if not (resume and yolo.is_finished(last, settings.epochs)):
+        yolo.train({**arguments, **({"resume": str(last)} if resume else {"model": str(out / "weights" / "start.pt")})}, on_epoch=_say)
     plot_curves(out / "results.csv", out / "curves.png")
     card = export_run(out, out / "bundle")
     print(f"confidence {card.thresholds['confidence']:.2f}; ONNX differs from torch by at most {card.training['onnx_max_difference']:.2g}")
@@ -167,19 +175,30 @@ DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "detect.yaml"
 def _arguments(settings: DetectSettings, data: DataSet, out: Path, *, rbc_px: float | None) -> dict[str, Any]:
     """ultralytics' arguments, all of them explicit; the data is described again with absolute paths and no download hook."""
     resolved = out / "data.yaml"
-    folders = {split: [str(p) for p in sorted({path.parent for path in paths})] for split, paths in data.splits.items()}
-    content = {"path": str(data.root), **folders, "names": dict(enumerate(data.classes)), **({"rbc_px": rbc_px} if rbc_px else {})}
+    lists = {split: f"{split}.txt" for split in data.splits}  # exactly the images that were checked, not all of their folders
+    for split, name in lists.items():
+        write_atomic(out / name, "".join(f"{path.absolute()}\n" for path in data.splits[split]))
+    content = {"path": str(out.absolute()), **lists, "names": dict(enumerate(data.classes)), **({"rbc_px": rbc_px} if rbc_px else {})}
     write_atomic(resolved, yaml.safe_dump(content, sort_keys=False))
     augment, optimizer = settings.augment.model_dump(exclude={"image"}), settings.optimizer.model_dump(exclude={"name"})
     device = _device(str(settings.device))
     return {
         "task": "detect", "mode": "train", "data": str(resolved), "save_dir": str(out), "exist_ok": True, "epochs": settings.epochs,
-        "imgsz": settings.imgsz, "batch": settings.batch, "nbs": settings.batch, "device": device, "seed": settings.seed, "patience": settings.patience,
-        "workers": settings.workers, "optimizer": settings.optimizer.name, **optimizer, **augment, "copy_paste": 0.0, "cutmix": 0.0,
-        "erasing": 0.0, "bgr": 0.0, "perspective": 0.0, "auto_augment": None, "multi_scale": 0.0, "pretrained": True,
+        "imgsz": settings.imgsz, "batch": settings.batch, "nbs": settings.batch, "device": device, "seed": settings.seed,
+        "patience": settings.patience, "workers": settings.workers, "optimizer": settings.optimizer.name, **optimizer, **augment,
+        "copy_paste": 0.0, "cutmix": 0.0, "erasing": 0.0, "bgr": 0.0, "perspective": 0.0, "auto_augment": None, "multi_scale": 0.0,
+        "pretrained": True,
         "augmentations": build_augmentations(settings.augment.image), "amp": _precision(settings.precision, device),
         "deterministic": True, "plots": False, "verbose": False, "cache": False, "val": True,
     }  # fmt: skip
+
+
+def _refuse_changes(wanted: DetectSettings, begun: DetectSettings) -> None:
+    """A resumed run keeps its settings: ultralytics takes them from the checkpoint, and would ignore others."""
+    new, old = (s.model_dump(mode="json", exclude=MAY_CHANGE) for s in (wanted, begun))
+    for key in new:
+        if new[key] != old[key]:
+            raise ConfigError(f"--resume: {key}: the run was begun with {old[key]!r}, got {new[key]!r}; leave it out or start a new run")
 
 
 def _device(wanted: str) -> str:
@@ -235,10 +254,8 @@ def _calibration(data: DataSet, settings: DetectSettings) -> list[torch.Tensor]:
 
 
 def _say(epoch: int, metrics: Mapping[str, float]) -> None:
-    print(
-        f"epoch {epoch}: mAP50 {metrics.get('metrics/mAP50(B)', float('nan')):.4f}  mAP50-95 {metrics.get('metrics/mAP50-95(B)', float('nan')):.4f}",
-        flush=True,
-    )
+    map50, map50_95 = (metrics.get(f"metrics/{name}(B)", float("nan")) for name in ("mAP50", "mAP50-95"))
+    print(f"epoch {epoch}: mAP50 {map50:.4f}  mAP50-95 {map50_95:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from detection import yolo
+from smear.compress import HALF
 from smear.errors import ModelError
 from smear.models import open_bundle
 from smear.quiet import cache_root
@@ -54,7 +55,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def _initialisers(onnx_bytes: bytes) -> dict[str, torch.Tensor]:
     graph = onnx.load_from_string(onnx_bytes).graph
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    return {name.removesuffix(".half"): torch.from_numpy(np.array(a, np.float32)) for name, a in arrays.items()}
+    return {name.removesuffix(HALF): torch.from_numpy(np.array(a, np.float32)) for name, a in arrays.items()}
 
 
 def _load(model: nn.Module, state: Mapping[str, torch.Tensor], calibration: Sequence[torch.Tensor]) -> tuple[int, int]:

@@ -1,7 +1,9 @@
 """The only file that imports ultralytics: build, train, score and export its detectors, with everything unasked-for off."""
 
 import os
+import re
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 
 from smear import boxes
-from smear.errors import ConfigError, ModelError, SmearError
+from smear.errors import ConfigError, ModelError, TrainingError
 from smear.quiet import silence
 from smear.types import Detections
 
@@ -38,12 +40,16 @@ VERSION = ultralytics.__version__
 STRIDE = 32
 
 
-class TrainingError(SmearError):
-    """Training cannot go on; the checkpoints written so far are kept."""
-
-
 class FieldDataset(_dataset.YOLODataset):
     """Fields that are already at the detector's scale: `data.yaml` has `rbc_px`, so no image is resized to `imgsz`."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        for transform in self.transforms.transforms:
+            inner = getattr(transform, "transform", None)  # of albumentations, which has random numbers of its own
+            if inner is not None and not getattr(transform, "is_seeded", False):
+                transform.is_seeded = True
+                inner.set_random_seed(int(np.random.randint(2**31)))  # noqa: NPY002  (what ultralytics seeds, in each worker)
+        return super().__getitem__(index)
 
     def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False) -> tuple:
         if self.data.get("rbc_px") is None:
@@ -108,20 +114,22 @@ def quiet() -> None:
         SETTINGS.update(wrong)
     platform.callbacks.clear()
     _dataset.save_dataset_cache_file = _keep_in_memory
-    _data_utils._replace_image = _refuse_to_replace
+    _data_utils._replace_image = _leave_as_it_is
     _trainer.check_amp = lambda _model: True  # it would download a model to try AMP on
     _trainer.autocast = _autocast
-    torch_utils.NUM_THREADS = os.cpu_count() or 1  # it leaves one core idle, which is half of a small machine
+    torch_utils.NUM_THREADS = _n_threads()  # it leaves one core idle, which is half of a small machine
     _provide_fonts()
 
 
 def is_known(name: str) -> bool:
-    """Whether ultralytics has an architecture of that name (`yolov5n` … `yolov5x6`, `yolov8n` … `yolov8x`, and its later families)."""
+    """Whether ultralytics has a detector of that name (`yolov5n` … `yolov5x6`, `yolov8n` … `yolov8x`, and its later families)."""
+    if not re.fullmatch(r"[A-Za-z0-9-]+", name):  # it would take a path, or fetch an address
+        return False
     try:
-        ultralytics.nn.tasks.yaml_model_load(f"{name}.yaml")
+        content = ultralytics.nn.tasks.yaml_model_load(f"{name}.yaml")
     except (FileNotFoundError, ValueError):
         return False
-    return True
+    return content["head"][-1][2] in ("Detect", "v10Detect")
 
 
 def build_model(name: str, n_classes: int) -> DetectionModel:
@@ -148,12 +156,17 @@ def load_model(checkpoint: Path) -> DetectionModel:
     Raises:
         ModelError: not a checkpoint, or one that holds anything else.
     """
-    quiet()
-    try:
-        model, _ = load_checkpoint(str(checkpoint), device="cpu")
-    except Exception as error:
-        raise ModelError(f"{checkpoint}: not a checkpoint that can be loaded safely ({str(error).splitlines()[0]})") from error
-    return model.float()
+    return _load(checkpoint)[0].float()
+
+
+def is_finished(checkpoint: Path, epochs: int) -> bool:
+    """Whether the run that wrote this checkpoint has done all its epochs, so that only its export may be left to do.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    epoch = _load(checkpoint)[1].get("epoch", -1)  # ultralytics sets -1 when it closes a run
+    return bool(epoch < 0 or epoch + 1 >= epochs)
 
 
 def download(name: str, folder: Path) -> Path:
@@ -167,12 +180,12 @@ def download(name: str, folder: Path) -> Path:
     target = folder / f"{name}.pt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        attempt_download_asset(str(target), timeout=5)
-    except Exception as error:
+        found = Path(attempt_download_asset(str(target), retry=1))  # of YOLOv5 it has new files, by another name
+    except Exception as error:  # network, proxy, disk: one clear line for all
         raise _no_weights(name, target) from error
-    if not target.is_file():
+    if not found.is_file():
         raise _no_weights(name, target)
-    return target
+    return found
 
 
 def train(arguments: Mapping[str, Any], *, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None) -> Path:
@@ -226,7 +239,9 @@ def onnx_bytes(model: DetectionModel, *, imgsz: int, path: Path) -> tuple[bytes,
             module.end2end = False  # one decoder for every family: ours
     example = torch.zeros(2, 3, imgsz, imgsz)
     axes = {"images": {0: "batch", 2: "height", 3: "width"}, "output0": {0: "batch", 2: "anchors"}}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter is old, small, and gives these graphs exactly;
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the new one wants onnxscript. What it gives is compared with torch.
         model(example)
         torch.onnx.export(
             model,
@@ -245,6 +260,23 @@ def onnx_bytes(model: DetectionModel, *, imgsz: int, path: Path) -> tuple[bytes,
         return (out[0] if isinstance(out, (tuple, list)) else out).numpy()
 
     return path.read_bytes(), run
+
+
+def _load(checkpoint: Path) -> tuple[DetectionModel, dict[str, Any]]:
+    quiet()
+    if not Path(checkpoint).is_file():  # ultralytics would look for it on the internet
+        raise ModelError(f"{checkpoint}: no such file")
+    try:
+        return load_checkpoint(str(checkpoint), device="cpu")
+    except Exception as error:  # the unpickler raises many kinds; each means the same to the user
+        said = " ".join(str(error).split())[:160]
+        raise ModelError(f"{checkpoint}: not a checkpoint that can be loaded safely ({said})") from error
+
+
+def _n_threads() -> int:
+    """As many as the user set, else one a core."""
+    wanted = os.environ["OMP_NUM_THREADS"]
+    return int(wanted) if wanted.isdigit() and int(wanted) else os.cpu_count() or 1
 
 
 def _fit(image: np.ndarray, longest: int) -> np.ndarray:
@@ -270,8 +302,8 @@ def _keep_in_memory(_prefix: str, _path: Path, cache: dict[str, Any], version: s
     cache["version"] = version  # all that its caller needs; ultralytics would write beside the user's labels
 
 
-def _refuse_to_replace(image_file: str, *_args: Any, **_kwargs: Any) -> None:
-    raise OSError(f"{image_file}: damaged JPEG; refused to rewrite the user's file")
+def _leave_as_it_is(*_args: Any, **_kwargs: Any) -> None:
+    """It would rewrite JPEGs that do not end in their end mark; they have been decoded once before training begins."""
 
 
 def _provide_fonts() -> None:

@@ -23,7 +23,7 @@ from smear.images import find_fields
 from smear.quiet import silence
 from smear.report.records import jsonable
 from smear.settings import AnalyzeSettings
-from smear.store import Store
+from smear.store import FOLDERS, Store
 from smear.types import Field, FieldFailure, FieldResult, Outcome
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "analyze.yaml"
@@ -167,6 +167,8 @@ def _for_report(metrics: dict[str, Any]) -> dict[str, Any]:
 def _refuse_inside(out: Path, folder: Path) -> None:
     if out.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(f"--out: {out} lies inside {folder}; results would be analysed as fields by the next run, choose another folder")
+    if any(folder.resolve().is_relative_to((out / written).resolve()) for written in FOLDERS):
+        raise ConfigError(f"--out: results would be written among the fields of {folder}; choose another folder")
 
 
 def _shown(value: Any) -> str:

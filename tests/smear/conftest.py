@@ -204,6 +204,6 @@ def run(models) -> Callable[..., int]:
 
     def analyze(folder: Path, out: Path, *more: str) -> int:
         bundles = ["--detector", str(models / "detector"), "--classifier", str(models / "classifier")]
-        return main(["analyze", str(folder), "--out", str(out), *bundles, "--set", f"um_per_px={7.5 / 40}", *more])
+        return main(["analyze", str(folder), "--out", str(out), *bundles, "--set", "threads=1", "--set", f"um_per_px={7.5 / 40}", *more])
 
     return analyze

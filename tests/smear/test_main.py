@@ -211,6 +211,16 @@ class TestMistakes:
         assert "lies inside" in capsys.readouterr().err
         assert not (slides / "a" / "out").exists()
 
+    @pytest.mark.parametrize("name", ["annotated", "fields", "crops"])
+    def test_results_among_the_fields_are_refused(self, slides, run, tmp_path, capsys, name):
+        """Otherwise `annotated/a.png` would be written over the field `a.png`."""
+        (tmp_path / "out").mkdir()
+        slides.rename(tmp_path / "out" / name)
+        before = digest(tmp_path / "out")
+        assert run(tmp_path / "out" / name, tmp_path / "out") == 2
+        assert "among the fields" in capsys.readouterr().err
+        assert digest(tmp_path / "out") == before
+
     def test_bundles_of_the_wrong_task_are_refused(self, slides, run, models, tmp_path, capsys):
         assert run(slides, tmp_path / "out", "--detector", str(models / "classifier")) == 2
         assert "a model to detect is needed here" in capsys.readouterr().err
