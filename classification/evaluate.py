@@ -22,6 +22,7 @@ from classification.selection import describe_predictions
 from smear.errors import ModelError, SmearError
 from smear.files import write_atomic
 from smear.metrics.classification import METRICS, classification_metrics
+from smear.models import record_metrics
 
 GROUP_KEYS = ("source", "field")
 
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=(*SPLITS, "all"), default="test")
     parser.add_argument("--label-column", default="label")
     parser.add_argument("--stain-column", default="stain")
+    parser.add_argument("--record", metavar="NAME", help="also put the metrics into the bundle's card under this name")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluate"))
@@ -103,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         write_atomic(options.out / "metrics.json", json.dumps(plain(record), indent=1) + "\n")
         write_predictions(options.out / "predictions.csv", table, probabilities)
+        if options.record:
+            record_metrics(options.bundle, options.record, plain(found))
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

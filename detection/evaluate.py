@@ -18,7 +18,7 @@ from smear.errors import ModelError, SmearError
 from smear.evaluate import FLOOR, Labelled, read_labelled, score_detection
 from smear.files import write_atomic
 from smear.metrics.detection import operating_counts
-from smear.models import Bundle, open_bundle
+from smear.models import Bundle, open_bundle, record_metrics
 from smear.quiet import silence
 from smear.report.records import jsonable
 from smear.runtimes import open_runtime
@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(None, AnalyzeSettings, options.set).model_copy(update={"device": options.device, "um_per_px": options.um_per_px})
         metrics = evaluate_bundle(open_bundle(options.bundle), options.data, split=options.split, settings=settings)
         write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
+        if options.record:
+            record_metrics(options.bundle, options.record, jsonable({k: v for k, v in metrics.items() if k != "pr_curves"}))
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -105,6 +107,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test", choices=("train", "val", "test"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--record", metavar="NAME", help="also put the metrics into the bundle's card under this name")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of the analysis")

@@ -167,3 +167,16 @@ def open_bundle(folder: Path) -> Bundle:
     for name in card.files:
         bundle.read(name)
     return bundle
+
+
+def record_metrics(folder: Path, name: str, metrics: Mapping[str, Any]) -> ModelCard:
+    """Put the metrics of one evaluation into the card of a bundle, under `name`; the weights stay as they are.
+
+    Raises:
+        ModelError: as `open_bundle`.
+        OSError: the card cannot be written.
+    """
+    card = open_bundle(folder).card
+    card = card.model_copy(update={"metrics": {**card.metrics, name: dict(metrics)}})
+    write_atomic(Path(folder) / CARD_NAME, card.model_dump_json(indent=1) + "\n")
+    return card

@@ -15,7 +15,7 @@ import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
 from smear.errors import ModelError
-from smear.models import CropContract, ModelCard, open_bundle, save_bundle
+from smear.models import CropContract, ModelCard, open_bundle, record_metrics, save_bundle
 
 WEIGHTS = safetensors.numpy.save({"w": np.arange(6, dtype=np.float32)})
 
@@ -263,3 +263,11 @@ def test_the_card_cannot_be_smuggled_in_as_a_file(tmp_path):
 
 def test_a_card_says_research_use_only():
     assert card().limits == "Research use only; not a diagnostic device."
+
+
+def test_recorded_metrics_stand_in_the_card_and_leave_the_weights(folder):
+    before = open_bundle(folder).card
+    record_metrics(folder, "test", {"map50": 0.5})
+    after = open_bundle(folder).card
+    assert after.metrics == {**before.metrics, "test": {"map50": 0.5}}
+    assert after.files == before.files
