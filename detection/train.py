@@ -80,6 +80,7 @@ def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) ->
     if not resume:
         write_atomic(out / "config.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
         write_atomic(out / "about.json", json.dumps(about, indent=1) + "\n")
+        torch.manual_seed(settings.seed)  # what the start weights do not fill, the head above all, is random
         start = yolo.build_model(settings.model, len(data.classes))
         weights = settings.model if settings.weights == "auto" else settings.weights
         print(f"start: {load_start(start, weights, calibration=_calibration(data, settings))}")

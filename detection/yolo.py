@@ -100,7 +100,7 @@ class FieldTrainer(DetectionTrainer):
     def optimizer_step(self) -> None:
         if not torch.isfinite(self.loss):
             raise TrainingError(
-                f"{self.save_dir}: epoch {self.epoch + 1}: the loss is {float(self.loss)}; lower lr0 or check the labels "
+                f"{self.save_dir}: epoch {self.epoch + 1}: the loss is {float(self.loss.detach())}; lower lr0 or check the labels "
                 "(the checkpoints of the finished epochs are kept)"
             )
         super().optimizer_step()

@@ -112,7 +112,7 @@ def _lay(rng: np.random.Generator, style: SlideStyle, canvas: _Canvas, place: Pl
     top, left = row - mask.shape[0] // 2, column - mask.shape[1] // 2
     height, width = canvas.owner.shape
     window = (slice(max(top, 0), min(top + mask.shape[0], height)), slice(max(left, 0), min(left + mask.shape[1], width)))
-    shown = tuple(slice(w.start - first, w.stop - first) for w, first in zip(window, (top, left), strict=True))  # of the patch, on the canvas
+    shown = tuple(slice(w.start - first, w.stop - first) for w, first in zip(window, (top, left), strict=True))  # part of the patch
     canvas.density[window] *= 1 - np.float32(hiding) * patch.cover[shown][..., None]
     canvas.density[window] += patch.density[shown]
     canvas.owner[window][mask[shown]] = number
