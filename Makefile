@@ -38,7 +38,7 @@ $(STAMP):
 	rm -f $(VENV)/installed-*; touch "$@"; echo "ready: $(VENV)"
 
 demo: setup
-	@$(BIN)/python -m datasets.painted --fields 6 --seed 7 --out out/demo-fields
+	@$(BIN)/python -m datasets.painted --fields 6 --slides 6 --seed 7 --out out/demo-fields
 	@$(BIN)/python -m smear analyze out/demo-fields/images --out out/demo
 	@echo
 	@echo "annotated images: out/demo/annotated/"

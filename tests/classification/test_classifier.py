@@ -3,8 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from classification import export
 from classification.classifier import BundleClassifier, normalise, open_classifier
+from classification.networks import build
 from classification.train import Trained
 from smear.errors import ModelError
 from smear.models import ModelCard, save_bundle
@@ -96,3 +99,11 @@ def test_a_changed_bundle_is_refused_by_hash(run: Run, tmp_path: Path) -> None:
 def test_a_pickle_cannot_be_bundled(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="pickle"):
         save_bundle(tmp_path, card(), {"weights.onnx": b"\x80\x04\x95junk"})
+
+
+def test_half_weights_that_cost_too_much_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(export, "MAX_PROBABILITY_ERROR", {False: 1e-4, True: -1.0})
+    saved = export.write_bundle(tmp_path, build("tiny", "leukodetect", 2), card(), crops(4), half=True, safetensors=False)
+    assert saved.metrics["onnx_half_weights"] is False
+    assert open_classifier(tmp_path)(crops(2)).shape == (2, 2)

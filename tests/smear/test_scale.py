@@ -26,6 +26,8 @@ class KnowingDetector:
         for axis, side in ((1, shape_hw[0]), (0, shape_hw[1])):
             ramp = np.linspace(0, 255, side)
             self.picture[:, :, axis] = ramp[:, None] if axis else ramp
+        rows, columns = np.indices(shape_hw) // 40
+        self.picture[:, :, 2] = (rows + columns) % 2 * 255  # a chessboard: every window shows something
 
     def __call__(self, tiles):
         return [self._find(tile) for tile in tiles]
@@ -142,3 +144,15 @@ def test_the_detector_is_asked_with_few_pixels(blobs, paint):
     estimate_scale(paint((2000, 2000), rbc_px=60, n_red=60), Counting(), RULER)
     assert max(seen) <= 1.1 * scale_module.WINDOW_PX**2
     assert sum(seen) <= 30 * scale_module.WINDOW_PX**2
+
+
+def test_a_detector_that_sees_cells_in_noise_does_not_set_the_scale_of_an_empty_field():
+    class Dreamer:
+        classes = ("WBC", "RBC", "Platelets")
+
+        def __call__(self, tiles):
+            corners = np.array([[x, y, x + 48, y + 48] for x in range(10, 300, 50) for y in range(10, 300, 50)], np.float32)
+            return [Detections(corners, np.full(len(corners), 0.9), np.ones(len(corners), int)) for _ in tiles]
+
+    noise = np.random.default_rng(0).normal(220, 4, (480, 640, 3)).clip(0, 255).astype(np.uint8)
+    assert not estimate_scale(noise, Dreamer(), Ruler(48, 1, (0,))).is_known
