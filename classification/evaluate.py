@@ -23,6 +23,7 @@ from smear.errors import ModelError, SmearError
 from smear.files import write_atomic
 from smear.metrics.classification import METRICS, classification_metrics
 from smear.models import record_metrics
+from smear.report.records import jsonable
 
 GROUP_KEYS = ("source", "field")
 
@@ -70,15 +71,6 @@ def write_predictions(path: Path, table: CropTable, probabilities: NDArray[np.fl
     write_atomic(path, text.getvalue())
 
 
-def plain(value: Any) -> Any:
-    """JSON has no NaN: an undefined number becomes null."""
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m classification.evaluate", description=__doc__)
     parser.add_argument("bundle", type=Path, help="model folder with model.json")
@@ -103,10 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "files": classifier.card.files,
             "data": list(table.about),
         }
-        write_atomic(options.out / "metrics.json", json.dumps(plain(record), indent=1) + "\n")
+        write_atomic(options.out / "metrics.json", json.dumps(jsonable(record), indent=1) + "\n")
         write_predictions(options.out / "predictions.csv", table, probabilities)
         if options.record:
-            record_metrics(options.bundle, options.record, plain(found))
+            record_metrics(options.bundle, options.record, jsonable(found))
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from classification import run_folder
-from classification.evaluate import plain
 from classification.material import prepare
 from classification.selection import describe_predictions
 from classification.settings import Holdout, TrainSettings
 from classification.train import parse, resolve, train
 from smear.errors import ConfigError, SmearError
 from smear.files import write_atomic
+from smear.report.records import jsonable
 
 
 def leave_stains_out(
@@ -50,7 +50,7 @@ def leave_stains_out(
         np.concatenate(labels), np.concatenate(probabilities), np.concatenate(where), settings.classes, min_cells=settings.min_cells
     )
     found = {"pooled": pooled, "left_out": per_stain}
-    write_atomic(out / "stains.json", json.dumps(plain(found), indent=1) + "\n")
+    write_atomic(out / "stains.json", json.dumps(jsonable(found), indent=1) + "\n")
     return found
 
 

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.convert import SPLITS, Record, describe, write_yolo
+from datasets import convert
+from datasets.convert import SPLITS, Record, write_yolo
 from datasets.paint.field import CLASSES, CLASSES_WBC, PaintedField, paint_field
 from datasets.paint.style import SlideStyle, draw_style
-from smear.errors import ConfigError, SmearError
+from smear.errors import ConfigError
 
 __all__ = ["CLASSES", "CLASSES_WBC", "PaintedField", "SlideStyle", "draw_style", "main", "paint_field", "paint_set", "split_slides"]
 
@@ -76,17 +77,7 @@ def paint_set(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
-    try:
-        written = _write(arguments)
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # read-only folder, full disk, a file where a folder should be
-        print(f"error: {error.filename or arguments.out}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    print("\n".join(describe(written)))
-    return 0
+    return convert.run(_parser(), argv, _write)
 
 
 def _write(arguments: argparse.Namespace) -> Path:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from detection import yolo
 from detection.augment import build_augmentations
-from detection.export import export_run
+from detection.export import RED_CLASS, export_run
 from detection.settings import DetectSettings
 from detection.weights import load_start
 from smear import annotations, boxes, images
@@ -28,8 +28,6 @@ from smear.config import load
 from smear.errors import AnnotationError, ConfigError, SmearError
 from smear.files import write_atomic
 
-RBC = "RBC"
-WHITE = ("WBC", "ALL", "HEM")
 N_CALIBRATION = 64  # images that re-measure the batch norms of folded start weights
 SMALLEST_SIDE_PX = 10  # ultralytics leaves smaller ones out
 MAY_CHANGE = {"data", "batch", "workers", "device", "patience", "export"}  # from a run to its resumption
@@ -228,10 +226,10 @@ def _has_fast_bfloat16() -> bool:
 
 def _seen_ruler(truth: Sequence[tuple[tuple[int, int], Any]], classes: Sequence[str], imgsz: int) -> float | None:
     """Median red-cell diameter, pixels, as the network sees it once fields are letterboxed to `imgsz`; None without red cells."""
-    if RBC not in classes:
+    if RED_CLASS not in classes:
         return None
     seen = [
-        boxes.diameters(t.boxes[(t.labels == classes.index(RBC)) & ~boxes.touches_edge(t.boxes, shape)]) * (imgsz / max(shape))
+        boxes.diameters(t.boxes[(t.labels == classes.index(RED_CLASS)) & ~boxes.touches_edge(t.boxes, shape)]) * (imgsz / max(shape))
         for shape, t in truth
     ]
     diameters = np.concatenate(seen) if seen else np.zeros(0)

@@ -71,12 +71,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
     card = opened.detector.card
     store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
     analyzer = build_analyzer(opened, floor=FLOOR)
-    confidence = settings.confidence or card.thresholds.get("confidence", 0.25)
     raw, shown = [], []
     for outcome in tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc="evaluate", unit="field"):
         raw.append(outcome)
-        shown.append(at_confidence(outcome, confidence) if isinstance(outcome, FieldResult) else outcome)
-    metrics = evaluate(analyzer, labelled, raw, white_class=card.white_classes[0], detector_classes=card.classes, confidence=confidence)
+        shown.append(at_confidence(outcome, analyzer.confidence) if isinstance(outcome, FieldResult) else outcome)
+    metrics = evaluate(
+        analyzer, labelled, raw, white_class=card.white_classes[0], detector_classes=card.classes, confidence=analyzer.confidence
+    )
     write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
     config = {**_config(settings), "data": options.data.name, "split": options.split}
     for outcome in shown:

@@ -134,6 +134,11 @@ class Analyzer:
                     self._keep(outcome, None if work.failure else work.image)
                 yield outcome
 
+    @property
+    def confidence(self) -> float:
+        """The operating point: white detections that score at least this are cells."""
+        return self._plan.confidence
+
     def find_cells(self, image: Image, um_per_px: float | None = None) -> tuple[Detections, Scale]:
         """The white cells of one decoded image, in its pixels, and its scale."""
         work = _Work(Field("image", path=None, um_per_px=um_per_px), image)  # type: ignore[arg-type]
@@ -191,7 +196,8 @@ class Analyzer:
             merged = merge(tiles, kept, iou=self._plan.iou)
             shape = work.image.shape[:2]
             in_field = merged.rescale((shape[1] / resized.shape[1], shape[0] / resized.shape[0]))
-            work.found = _one_class_each(replace(in_field, boxes=boxes.clip(in_field.boxes, shape)))
+            clipped = replace(in_field, boxes=boxes.clip(in_field.boxes, shape))
+            work.found = boxes.suppress(clipped, iou_above=SAME_OBJECT_IOU, across_classes=True)
         _share(works, "detect", time.perf_counter() - started)
 
     def _factor(self, work: _Work) -> float:
@@ -272,21 +278,6 @@ def at_confidence(result: FieldResult, confidence: float) -> FieldResult:
         probabilities=result.probabilities[kept],
         cell_warnings=tuple(w for w, k in zip(result.cell_warnings, kept, strict=True) if k),
     )
-
-
-def _one_class_each(found: Detections) -> Detections:
-    """Of boxes of different classes on one object, the one with the higher score; highest score first."""
-    order = np.argsort(-found.scores, kind="stable")
-    found = found.take(order)
-    plain = Detections(found.boxes, found.scores, np.zeros(len(found), np.int64))
-    overlaps = boxes.iou(plain.boxes, plain.boxes) > SAME_OBJECT_IOU if len(plain) < 5000 else None
-    if overlaps is None or not np.triu(overlaps, 1).any():
-        return found
-    kept = np.ones(len(found), bool)
-    for i in range(len(found)):
-        if kept[i]:
-            kept[i + 1 :] &= ~overlaps[i, i + 1 :]
-    return found.take(kept)
 
 
 def _scale_warnings(scale: Scale) -> list[str]:

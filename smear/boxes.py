@@ -60,8 +60,8 @@ def touches_edge(boxes: Boxes, shape_hw: tuple[int, int], *, margin_px: float = 
     return np.asarray((low | high).any(axis=1))
 
 
-def suppress(found: Detections, *, iou_above: float) -> Detections:
-    """Greedy non-maximum suppression within each class: of two boxes overlapping more, the higher score stays.
+def suppress(found: Detections, *, iou_above: float, across_classes: bool = False) -> Detections:
+    """Greedy non-maximum suppression within each class, or `across_classes`: of two boxes overlapping more, the higher score stays.
 
     Returns the kept rows, highest score first; equal scores keep their order, so the result is deterministic.
     """
@@ -73,7 +73,7 @@ def suppress(found: Detections, *, iou_above: float) -> Detections:
         if not alive[i]:
             continue
         kept.append(i)
-        rest = np.flatnonzero(alive[i + 1 :] & (found.labels[i + 1 :] == found.labels[i])) + i + 1
+        rest = np.flatnonzero(alive[i + 1 :] & (across_classes | (found.labels[i + 1 :] == found.labels[i]))) + i + 1
         if len(rest):
             alive[rest[iou(found.boxes[i : i + 1], found.boxes[rest])[0] > iou_above]] = False
     return found.take(np.array(kept, np.int64))

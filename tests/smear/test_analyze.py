@@ -250,9 +250,9 @@ def test_two_classes_on_one_object_count_once():
     pair = Detections(
         np.array([[0, 0, 10, 10], [0, 0, 10, 9.5], [20, 0, 30, 10]], np.float32), np.array([0.6, 0.7, 0.5]), np.array([0, 1, 1])
     )
-    kept = analyze._one_class_each(pair)
+    kept = boxes.suppress(pair, iou_above=analyze.SAME_OBJECT_IOU, across_classes=True)
     assert (kept.labels.tolist(), kept.scores.tolist()) == ([1, 1], pytest.approx([0.7, 0.5]))
-    assert len(analyze._one_class_each(Detections.empty())) == 0
+    assert len(boxes.suppress(Detections.empty(), iou_above=analyze.SAME_OBJECT_IOU, across_classes=True)) == 0
 
 
 def _rows(result: FieldResult) -> list[list[float]]:
