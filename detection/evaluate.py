@@ -12,13 +12,14 @@ from tqdm import tqdm
 from detection import yolo
 from detection.detector import YoloDetector
 from smear import annotations
-from smear.analyze import Analyzer, Plan, white_labels
+from smear.analyze import Analyzer
 from smear.config import load
 from smear.errors import ModelError, SmearError
 from smear.evaluate import FLOOR, Labelled, read_labelled, score_detection
 from smear.files import write_atomic
 from smear.metrics.detection import operating_counts
 from smear.models import Bundle, open_bundle, record_metrics
+from smear.plan import Plan, white_labels
 from smear.quiet import silence
 from smear.report.records import jsonable
 from smear.runtimes import open_runtime

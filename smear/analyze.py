@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from dataclasses import field as member
 from itertools import islice
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 from smear import boxes
 from smear.errors import ImageError
 from smear.images import crop, decode, read_bytes, resize
-from smear.models import CropContract, ModelCard
-from smear.scale import MEASURE_CONFIDENCE, WHITE_PER_RED, Ruler, estimate_scale, given_scale
-from smear.settings import NORMAL_RBC_PX, AnalyzeSettings
+from smear.plan import Plan
+from smear.scale import WHITE_PER_RED, estimate_scale, given_scale
 from smear.tiles import merge, plan_tiles
 from smear.types import UNKNOWN_SCALE, Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
 
@@ -25,65 +23,11 @@ FEW_RED_CELLS = 8
 SAME_OBJECT_IOU = 0.8  # boxes of two classes overlapping more are one object, named by the higher score
 MAX_GROWTH = 8.0  # a field is enlarged at most this much: below, a cell has too few pixels to be found
 MAX_RESIZED_PIXELS = 2**28  # a resized field takes at most 0.8 GB, and so do all that are searched together
-DEFAULT_CONFIDENCE, DEFAULT_IOU, DEFAULT_REVIEW = 0.25, 0.5, 0.8  # where a card says nothing
 NO_RULER = "scale unknown: neither red nor white cells to measure by; the field was searched at its longest side"
 BY_WHITE_CELLS = "scale estimated from white cells: no red cells found"
 UNSURE_SCALE = "scale unsure: few red cells, or of very different sizes"
 TOO_SMALL = "cells too small to be enlarged to the detector's scale: some may be missed"
 NO_CONTRACT_SCALE = "cell cropped by its box: the field's scale is unknown"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How an Analyzer works: the scale and crop contracts, tiling, operating points. White detections above
-    `confidence` are cells; the result keeps all detections above `floor`."""
-
-    ruler: Ruler | None
-    letterbox_px: int
-    contract: CropContract | None
-    crop_px: int
-    confidence: float
-    floor: float
-    iou: float
-    review_below: float
-    um_per_px: float | None = None
-    tile_px: int = 640
-    overlap_px: int = 192
-    fields_per_batch: int = 8
-
-    @classmethod
-    def for_cards(
-        cls, settings: AnalyzeSettings, detector: ModelCard, classifier: ModelCard | None = None, *, floor: float | None = None
-    ) -> Self:
-        """What the cards say, where the settings do not say otherwise; `floor` None: no detection below `confidence` is kept."""
-        review = classifier.thresholds.get("needs_review", DEFAULT_REVIEW) if classifier else DEFAULT_REVIEW
-        red = detector.classes.index(detector.red_class) if detector.red_class else None
-        grown = max(1.0, (detector.rbc_px or NORMAL_RBC_PX) / NORMAL_RBC_PX)  # tiles are stated for red cells of NORMAL_RBC_PX
-        confidence = settings.confidence or detector.thresholds.get("confidence", DEFAULT_CONFIDENCE)
-        return cls(
-            ruler=Ruler(detector.rbc_px, red, white_labels(detector)) if detector.rbc_px else None,
-            letterbox_px=detector.input_px,
-            contract=classifier.crop if classifier else None,
-            crop_px=classifier.input_px if classifier else 0,
-            confidence=confidence,
-            floor=min(confidence, 1.0 if floor is None else floor),
-            iou=settings.iou or detector.thresholds.get("iou", DEFAULT_IOU),
-            review_below=review if settings.review_below is None else settings.review_below,
-            um_per_px=settings.um_per_px,
-            tile_px=round(settings.tile_px * grown),
-            overlap_px=round(settings.overlap_px * grown),
-            fields_per_batch=settings.fields_per_batch,
-        )
-
-    @property
-    def lowest_score(self) -> float:
-        """What the detector must deliver: the ruler needs doubtful cells too."""
-        return min(self.floor, MEASURE_CONFIDENCE)
-
-
-def white_labels(card: ModelCard) -> tuple[int, ...]:
-    """Indices of the detector's white-cell classes."""
-    return tuple(card.classes.index(c) for c in card.white_classes)
 
 
 @dataclass

@@ -9,9 +9,10 @@ from typing import Any
 
 from classification.classifier import BundleClassifier
 from detection.detector import YoloDetector
-from smear.analyze import Analyzer, Plan, white_labels
+from smear.analyze import Analyzer
 from smear.errors import ModelError
 from smear.models import Bundle, ModelCard, open_bundle
+from smear.plan import Plan, white_labels
 from smear.runtimes import open_runtime
 from smear.scale import RED_CELL_UM
 from smear.settings import AnalyzeSettings

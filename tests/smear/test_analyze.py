@@ -8,9 +8,10 @@ import pytest
 
 from datasets.painted import draw_style, paint_field
 from smear import analyze, boxes
-from smear.analyze import Analyzer, Plan, at_confidence
+from smear.analyze import Analyzer, at_confidence
 from smear.images import write_image
 from smear.models import CropContract, ModelCard
+from smear.plan import Plan
 from smear.scale import Ruler
 from smear.settings import AnalyzeSettings
 from smear.types import Detections, Field, FieldFailure, FieldResult, Scale
