@@ -1,10 +1,10 @@
-"""`python -m smear analyze | evaluate | doctor`: what users type, what they see, and the exit codes."""
+"""`python -m smear analyze | evaluate | export | doctor`: what users type, what they see, and the exit codes."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,17 @@ from tqdm import tqdm
 from smear import annotations
 from smear.analyze import at_confidence
 from smear.build import Opened, build_analyzer, make_analyze, open_models
+from smear.cards import parse_answers, write_cards
 from smear.config import load
 from smear.doctor import examine
 from smear.engines import open_engine
 from smear.errors import ConfigError, SmearError
 from smear.evaluate import FLOOR, evaluate, read_labelled
+from smear.exports import FOLDER, FORMATS, export, parse_formats
+from smear.exports.read import read_outcomes
 from smear.files import write_atomic
 from smear.images import find_fields
+from smear.models import open_bundle, record_answers
 from smear.quiet import silence
 from smear.report.records import jsonable
 from smear.settings import AnalyzeSettings
@@ -53,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def analyze_command(options: argparse.Namespace) -> int:
     """Find, cut and label the white cells of a folder, write the pictures, tables and the report."""
+    formats = parse_formats(options.export) if options.export else ()
     settings = _settings(options)
     fields = find_fields(options.folder, slides=options.slides)
     _refuse_inside(options.out, options.folder)
@@ -60,6 +65,7 @@ def analyze_command(options: argparse.Namespace) -> int:
     store = Store(options.out, fields, key=opened.key(), with_crops=options.crops)
     outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
     report = store.finish(outcomes, cards=opened.cards, config=_config(settings, fields=_printable(options.folder)))
+    _say(export(outcomes, options.out / FOLDER, formats) if formats else {})
     return _conclude(options.out, report, outcomes)
 
 
@@ -87,6 +93,17 @@ def evaluate_command(options: argparse.Namespace) -> int:
     return _conclude(options.out, report, shown)
 
 
+def export_command(options: argparse.Namespace) -> int:
+    """Write the results of an analysis in the formats of other tools; nothing is analysed."""
+    formats = parse_formats(options.to)
+    outcomes = read_outcomes(options.folder)
+    out = options.out or options.folder / FOLDER
+    _say(export(outcomes, out, formats, images=options.images, with_images=options.with_images))
+    failed = [o for o in outcomes if isinstance(o, FieldFailure)]
+    print(f"{len(outcomes) - len(failed)} fields" + (f"; {len(failed)} that failed are not among them" if failed else ""))
+    return OK
+
+
 def doctor_command(_: argparse.Namespace) -> int:
     """Versions, devices, codecs, bundle hashes and one golden field."""
     lines, healthy = examine(ROOT / "models")
@@ -94,9 +111,22 @@ def doctor_command(_: argparse.Namespace) -> int:
     return OK if healthy else SOME_FAILED
 
 
+def card_command(options: argparse.Namespace) -> int:
+    """The model card of a bundle, as a page and JSON, with the open items of CLAIM 2024 and TRIPOD+AI."""
+    if options.answer:
+        record_answers(options.bundle, parse_answers(options.answer))
+    record = write_cards(options.bundle, open_bundle(options.bundle).card, out=options.out)
+    for checklist in record["checklists"].values():
+        print(f"{checklist['name']}: " + ", ".join(f"{n} {status}" for status, n in checklist["counts"].items()))
+    print(f"model card: {(options.out or options.bundle) / 'card.html'}")
+    return OK
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "analyze": analyze_command,
     "evaluate": evaluate_command,
+    "card": card_command,
+    "export": export_command,
     "doctor": doctor_command,
 }
 
@@ -133,6 +163,11 @@ def _conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) ->
     for failure in failed:
         print(f"failed: {failure.error}", file=sys.stderr)
     return SOME_FAILED if failed else OK
+
+
+def _say(written: Mapping[str, Path]) -> None:
+    for name, folder in written.items():
+        print(f"{name}: {folder}")
 
 
 def _settings(options: argparse.Namespace) -> AnalyzeSettings:
@@ -185,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("folder", type=Path, help="images, in subfolders or not")
     analyze.add_argument("--slides", action=argparse.BooleanOptionalAction, default=True, help="a subfolder is a slide (default)")
     analyze.add_argument("--crops", action="store_true", help="also write every white cell as a picture")
+    analyze.add_argument("--export", metavar="A,B", help=f"also write the results for other tools: {', '.join(FORMATS)}")
     scored = commands.add_parser("evaluate", help=evaluate_command.__doc__)
     scored.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
     scored.add_argument("--split", default="test", choices=("train", "val", "test"))
@@ -198,6 +234,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--confidence", type=float, help="lowest score of a cell")
         command.add_argument("--config", type=Path, help="default: configs/analyze.yaml")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration")
+    card = commands.add_parser("card", help=card_command.__doc__)
+    card.add_argument("bundle", type=Path, help="model folder with model.json")
+    card.add_argument("--out", type=Path, help="folder for card.json and card.html; default: beside model.json")
+    card.add_argument("--answer", action="append", default=[], metavar="NAME=TEXT", help="answer an open item; kept in model.json")
+    exported = commands.add_parser("export", help=export_command.__doc__)
+    exported.add_argument("folder", type=Path, metavar="OUT", help="output folder of a finished analysis")
+    exported.add_argument("--to", required=True, metavar="A,B", help=f"formats: {', '.join(FORMATS)}")
+    exported.add_argument("--out", type=Path, help=f"where they go (default: OUT/{FOLDER})")
+    exported.add_argument("--images", type=Path, help="where the analysed images are now (default: where the analysis found them)")
+    exported.add_argument("--no-images", dest="with_images", action="store_false", help="labels alone, which name your own files")
     commands.add_parser("doctor", help=doctor_command.__doc__)
     return parser
 

@@ -15,6 +15,7 @@ from smear.files import write_atomic
 from smear.model_files import check_content, check_name
 
 CARD_NAME = "model.json"
+CARD_JSON, CARD_PAGE = "card.json", "card.html"  # what people read; made from model.json and never opened by a run
 MAX_CARD_BYTES = 10_000_000
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -120,7 +121,7 @@ class Bundle:
 
 
 def save_bundle(folder: Path, card: ModelCard, files: Mapping[str, bytes | Path]) -> ModelCard:
-    """Write the files and then the card, each atomically; returns the card with the hashes filled in.
+    """Write the files and then the card, each atomically, with the model card for people; returns the card with the hashes filled in.
 
     Raises:
         ModelError: a name or a content that `open_bundle` would refuse, or no file at all.
@@ -131,14 +132,13 @@ def save_bundle(folder: Path, card: ModelCard, files: Mapping[str, bytes | Path]
     contents = {name: data if isinstance(data, bytes) else data.read_bytes() for name, data in files.items()}
     for name, data in contents.items():
         check_name(name)
-        if name == CARD_NAME:
+        if name in (CARD_NAME, CARD_JSON):
             raise ModelError(f"{name}: is written by save_bundle, it cannot be one of the files")
         check_content(name, data)
     filled = card.model_copy(update={"files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}})
     for name, data in contents.items():
         write_atomic(folder / name, data)
-    write_atomic(folder / CARD_NAME, filled.model_dump_json(indent=1) + "\n")
-    return filled
+    return _write_card(Path(folder), filled)
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -177,6 +177,26 @@ def record_metrics(folder: Path, name: str, metrics: Mapping[str, Any]) -> Model
         OSError: the card cannot be written.
     """
     card = open_bundle(folder).card
-    card = card.model_copy(update={"metrics": {**card.metrics, name: dict(metrics)}})
-    write_atomic(Path(folder) / CARD_NAME, card.model_dump_json(indent=1) + "\n")
+    return _write_card(Path(folder), card.model_copy(update={"metrics": {**card.metrics, name: dict(metrics)}}))
+
+
+def record_answers(folder: Path, answers: Mapping[str, str]) -> ModelCard:
+    """Put people's answers to open questions of the model card into `training["answers"]`; an empty text takes one back.
+
+    Raises:
+        ModelError: as `open_bundle`.
+        OSError: the card cannot be written.
+    """
+    card = open_bundle(folder).card
+    known = {**(card.training.get("answers") or {}), **answers}
+    training = {**card.training, "answers": {name: text for name, text in known.items() if text}}
+    return _write_card(Path(folder), card.model_copy(update={"training": training}))
+
+
+def _write_card(folder: Path, card: ModelCard) -> ModelCard:
+    """`model.json`, and beside it the same for people, so that no bundle is without."""
+    from smear.cards import write_cards  # on demand: it needs ModelCard
+
+    write_atomic(folder / CARD_NAME, card.model_dump_json(indent=1) + "\n")
+    write_cards(folder, card)
     return card
