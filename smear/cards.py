@@ -22,6 +22,7 @@ CHECKLISTS = {"claim_2024": CLAIM_2024, "tripod_ai": TRIPOD_AI}
 ANSWERABLE = fact_names(tuple(CHECKLISTS.values()))  # what `--answer NAME=TEXT` can answer
 COUNTS = ("n", "n_images", "n_fields", "n_truth", "n_found", "n_resamples")
 PARAMETERS = ("confidence", "iou")
+WORDS = ("split", "note", "stain")
 NOT_FOR = (
     "diagnosis, screening, or any decision about a patient",
     "other specimens, stains or species than those under Data, without an evaluation of one's own",
@@ -135,7 +136,7 @@ def _numbers(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
     """Every share of an evaluation with its interval, and those one level down (`ultralytics`, `per_field`, …) by a dotted name."""
     intervals = block.get("intervals") or {}
     for key, value in block.items():
-        if isinstance(value, float) and key not in (*COUNTS, *PARAMETERS):
+        if (value is None or isinstance(value, float)) and key not in (*COUNTS, *PARAMETERS, *WORDS):
             known = intervals.get(key) or {}
             yield prefix + key, {"value": value, **{k: known.get(k) for k in ("low", "high", "n_groups", "method")}}
     if not prefix:

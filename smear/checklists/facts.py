@@ -42,7 +42,7 @@ def facts(card: ModelCard, evaluations: Evaluations) -> dict[str, Fact]:
 
 
 def intended_use(card: ModelCard) -> str:
-    names = _listed(card.white_classes or card.classes)
+    names = f"white cells ({_listed(card.white_classes)})" if card.white_classes else _listed(card.classes)
     if card.task == "detect":
         return f"To find {names} in pictures of stained blood smear fields, for research."
     return f"To label a white cell that was cut out of a blood smear field as {_listed(card.classes, 'or')}, for research."

@@ -9,8 +9,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from smear.checklists import STATUSES
 from smear.report.formats import UNKNOWN, number, pretty
 
+STYLES = ("base", "tables", "card", "print")
 SIGNS = {"answered": "✓", "partly": "◐", "open": "○", "not applicable": "–"}
-SHOWN = ("map50", "map50_95", "white_recall", "white_precision", "accuracy", "recall", "specificity", "roc_auc")  # in the first table
+SHOWN = (
+    "map50",
+    "map50_95",
+    "precision",
+    "white_recall",
+    "white_precision",
+    "accuracy",
+    "recall",
+    "specificity",
+    "roc_auc",
+)  # in the first table
 NAMES = {
     "map50": "mAP@50",
     "map50_95": "mAP@50-95",
@@ -46,6 +57,7 @@ def render_card(record: Mapping[str, Any]) -> str:
         statuses=STATUSES,
         signs=SIGNS,
         main=SHOWN,
+        styles=STYLES,
         has_intervals=any(row["low"] is not None for e in record["evaluations"] for row in e["numbers"]),
     )
     return page.encode("utf-8", "replace").decode("utf-8")

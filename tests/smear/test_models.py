@@ -67,7 +67,7 @@ def test_what_was_saved_is_what_is_opened(tmp_path):
     bundle = open_bundle(tmp_path / "a/b")
     assert bundle.card == saved == full.model_copy(update={"files": {"w.safetensors": hashlib.sha256(WEIGHTS).hexdigest()}})
     assert bundle.read("w.safetensors") == WEIGHTS
-    assert sorted(os.listdir(bundle.root)) == ["model.json", "w.safetensors"]
+    assert sorted(os.listdir(bundle.root)) == ["card.html", "card.json", "model.json", "w.safetensors"]
 
 
 def test_a_source_file_is_copied(tmp_path):
