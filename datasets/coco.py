@@ -2,7 +2,7 @@
 
 Format: Lin et al. 2014, https://cocodataset.org/#format-data: `images`, `annotations` with `bbox` x y width height in pixels from 0,
 `categories`. Read as the official layout (`annotations/instances_train.json`, images elsewhere below) and as Roboflow's
-(`train/_annotations.coco.json` with its images beside it).
+(`train/_annotations.coco.json` with its images beside it); an image's `slide`, as our own exports tell it, is kept.
 """
 
 import argparse
@@ -146,15 +146,18 @@ def _record(
     truth, notes = convert.tidy(np.concatenate([bboxes[:, :2], bboxes[:, :2] + bboxes[:, 2:]], axis=1), labels, shape_hw)
     notes += ("crowd region dropped",) * (len(items) - len(single))
     path = _find_image(image["file_name"], file, by_name, where)
-    return Record(path, None, Path(image["file_name"]).with_suffix("").as_posix(), file.split, truth, notes=notes, shape_hw=shape_hw)
+    name, slide = Path(image["file_name"]).with_suffix("").as_posix(), str(image.get("slide") or "") or None
+    return Record(path, None, name, file.split, truth, slide=slide, notes=notes, shape_hw=shape_hw)
 
 
 def _find_image(name: str, file: CocoFile, by_name: Mapping[str, Sequence[Path]], where: str) -> Path:
-    """Beside the file, or the one image of that name below the source; of several, the one in a folder named for the split."""
+    """Beside the file, or the one image of that name below the source; of several, the one whose path ends so, in a folder of the split."""
     beside = file.path.parent / name
     if beside.is_file():
         return beside
     found = list(by_name.get(Path(name).name, ()))
+    if len(found) > 1:
+        found = [p for p in found if p.as_posix().endswith(f"/{name}")] or found
     if len(found) > 1:
         found = [p for p in found if _split_of(p.parent, "") == file.split] or found
     if len(found) != 1:

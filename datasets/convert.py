@@ -292,12 +292,7 @@ def _read(source: Path) -> bytes:
 
 
 def _write_labels(path: Path, truth: Detections, shape_hw: tuple[int, int]) -> str:
-    scratch = path.with_name(path.name + ".scratch")
-    try:
-        annotations.write_labels(scratch, truth, shape_hw)
-        text = scratch.read_text()
-    finally:
-        scratch.unlink(missing_ok=True)
+    text = annotations.labels_text(truth, shape_hw, name=str(path))
     write_changed(path, text.encode())
     return text
 

@@ -21,9 +21,8 @@ from datasets.convert import Record
 from smear import annotations, images
 from smear.annotations import IMAGE_SUFFIXES
 from smear.errors import AnnotationError
+from smear.exports.voc import CORNERS, document
 from smear.types import Detections
-
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True)
@@ -58,21 +57,8 @@ def read_xml(path: Path, *, one_based: bool = False) -> VocFile:
 
 def write_xml(path: Path, filename: str, truth: Detections, shape_hw: tuple[int, int], classes: Sequence[str]) -> None:
     """Write one annotation file with 0-based, half-open corners to 3 decimals (`read_xml` reads it back)."""
-    root = ElementTree.Element("annotation")
-    ElementTree.SubElement(root, "filename").text = filename
-    size = ElementTree.SubElement(root, "size")
-    for tag, value in (("width", shape_hw[1]), ("height", shape_hw[0]), ("depth", 3)):
-        ElementTree.SubElement(size, tag).text = str(value)
-    for box, label in zip(truth.boxes, truth.labels, strict=True):
-        item = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(item, "name").text = classes[label]
-        for tag in ("truncated", "difficult"):
-            ElementTree.SubElement(item, tag).text = "0"
-        corners = ElementTree.SubElement(item, "bndbox")
-        for tag, value in zip(CORNERS, box, strict=True):
-            ElementTree.SubElement(corners, tag).text = f"{value:.3f}".rstrip("0").rstrip(".")
-    ElementTree.indent(root)
-    convert.write_changed(path, ElementTree.tostring(root, encoding="utf-8") + b"\n")
+    rows = [(box, classes[label], {}) for box, label in zip(truth.boxes.tolist(), truth.labels.tolist(), strict=True)]
+    convert.write_changed(path, document(filename, shape_hw, rows))
 
 
 def read_lists(source: Path, *, default: str = "train") -> dict[str, str]:

@@ -6,7 +6,7 @@ Format: ultralytics YOLO detection data sets.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,17 +19,23 @@ from smear.files import write_atomic
 from smear.types import Detections
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+WHITE_KINDS = ("ALL", "HEM")  # classes that are kinds of white cells where data.yaml does not say
 _DIGITS = 6  # a thousandth of a pixel in the largest field
 EDGE_TOLERANCE = 1e-3  # writers round to 6 digits or fewer; a box may end this far (relative) outside the image
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A labelled set on disk: its classes, and per split the image files in sorted order."""
+    """A labelled set on disk: its classes, and per split the image files in sorted order.
+
+    white_classes: those that are kinds of white cells. ignored_classes: those that mark regions nobody labelled.
+    """
 
     root: Path
     classes: tuple[str, ...]
     splits: Mapping[str, tuple[Path, ...]]
+    white_classes: tuple[str, ...] = ()
+    ignored_classes: tuple[str, ...] = ()
 
     def images(self, split: str) -> tuple[Path, ...]:
         """The images of one split.
@@ -58,6 +64,8 @@ class ManifestEntry:
 def read_data_yaml(path: Path) -> DataSet:
     """Open `data.yaml` as ultralytics does: `path` is relative to the file, splits are folders, lists of folders or .txt lists.
 
+    Our own keys beside: `white_classes`, the names of kinds of white cells (default: `WHITE_KINDS`), and `ignored_classes`.
+
     Raises:
         AnnotationError: the file is missing, is not YAML, or has no `names`, or no split.
     """
@@ -82,7 +90,8 @@ def read_data_yaml(path: Path) -> DataSet:
     splits = {s: _split_images(root, content[s], f"{path}: {s}") for s in ("train", "val", "test") if content.get(s)}
     if not splits:
         raise AnnotationError(f"{path}: no train, val or test split")
-    return DataSet(root, classes, splits)
+    white = _some_of(classes, content.get("white_classes"), f"{path}: white_classes", default=WHITE_KINDS)
+    return DataSet(root, classes, splits, white, _some_of(classes, content.get("ignored_classes"), f"{path}: ignored_classes", default=()))
 
 
 def label_path(image: Path) -> Path:
@@ -114,7 +123,16 @@ def read_labels(path: Path, shape_hw: tuple[int, int], n_classes: int) -> Detect
 
 
 def write_labels(path: Path, truth: Detections, shape_hw: tuple[int, int]) -> None:
-    """Write the boxes of one image, clipped to it, six digits each; the file is empty when there are none.
+    """Write `labels_text` of one image.
+
+    Raises:
+        AnnotationError: as `labels_text`.
+    """
+    write_atomic(path, labels_text(truth, shape_hw, name=str(path)))
+
+
+def labels_text(truth: Detections, shape_hw: tuple[int, int], *, name: str) -> str:
+    """The boxes of one image as lines, clipped to it, six digits each; empty when there are none. `name` is for errors.
 
     Raises:
         AnnotationError: a box has no area inside the image, so that it could not be read back.
@@ -123,18 +141,23 @@ def write_labels(path: Path, truth: Detections, shape_hw: tuple[int, int]) -> No
     empty = np.flatnonzero((relative[:, 2:] <= 0).any(axis=1))
     if len(empty):
         size = f"{shape_hw[1]}×{shape_hw[0]} pixels"
-        raise AnnotationError(f"{path}: box {empty[0] + 1} of {len(truth)} is empty inside the image of {size}: {truth.boxes[empty[0]]}")
+        raise AnnotationError(f"{name}: box {empty[0] + 1} of {len(truth)} is empty inside the image of {size}: {truth.boxes[empty[0]]}")
     rows = zip(truth.labels, relative, strict=True)
     lines = [f"{label} " + " ".join(f"{value:.{_DIGITS}f}" for value in row) for label, row in rows]
-    write_atomic(path, "".join(line + "\n" for line in lines))
+    return "".join(line + "\n" for line in lines)
 
 
 def write_data_yaml(root: Path, classes: Iterable[str], splits: Iterable[str], **extra: object) -> Path:
     """Write `root/data.yaml` for `images/<split>` folders; `extra` keys (such as `rbc_px`) are kept beside."""
-    content = {"path": ".", **{s: f"images/{s}" for s in splits}, "names": dict(enumerate(classes)), **extra}
     path = root / "data.yaml"
-    write_atomic(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_atomic(path, data_yaml_text(classes, splits, **extra))
     return path
+
+
+def data_yaml_text(classes: Iterable[str], splits: Iterable[str], **extra: object) -> str:
+    """What `write_data_yaml` writes."""
+    content = {"path": ".", **{s: f"images/{s}" for s in splits}, "names": dict(enumerate(classes)), **extra}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def write_manifest(root: Path, entries: Iterable[ManifestEntry], **about: object) -> str:
@@ -198,6 +221,14 @@ def _class_names(names: object, where: Path) -> tuple[str, ...]:
         if classes.count(name) > 1:
             raise AnnotationError(f"{where}: names: {name!r} is given twice")
     return classes
+
+
+def _some_of(classes: Sequence[str], entry: object, where: str, *, default: Sequence[str]) -> tuple[str, ...]:
+    if entry is None:
+        return tuple(c for c in classes if c in default)
+    if not isinstance(entry, list) or any(name not in classes for name in entry):
+        raise AnnotationError(f"{where}: must be a list of names among {list(classes)}, got {entry!r}")
+    return tuple(entry)
 
 
 def _split_images(root: Path, entry: object, where: str) -> tuple[Path, ...]:

@@ -21,7 +21,7 @@ from smear.report.summary import summarise
 from smear.report.tables import write_cells_csv
 from smear.types import Field, FieldResult, Image, Outcome
 
-FOLDERS = ("annotated", "fields", "crops")
+FOLDERS = ("annotated", "fields", "crops", "exports")
 MAX_NAME_BYTES = 200  # file systems allow 255, suffix and counter included
 GALLERY_PX = 96
 GALLERY_WIDTH_RBC = 3.0  # red cells across one gallery picture: all cells at one scale
