@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from classification.crops import CropTable, load_images, read_crops
 from classification.settings import TrainSettings
+from smear.cards import count_splits
 from smear.errors import AnnotationError, ConfigError
 from smear.types import Image
 
@@ -27,6 +28,13 @@ class Material:
     @property
     def labels(self) -> NDArray[np.int64]:
         return self.table.labels
+
+    def groups(self) -> dict[str, dict[str, int]]:
+        """Crops, slides and patients of the parts to train and to validate on; those of two sources are never the same."""
+        used = self.table.take(np.concatenate([self.train, self.val]))
+        source, split, slide, patient = (used.column(name).tolist() for name in ("source", "split", "slide", "patient"))
+        rows = zip(split, source, slide, patient, strict=True)
+        return count_splits((part, s and f"{where}/{s}", p and f"{where}/{p}") for part, where, s, p in rows)
 
 
 def prepare(settings: TrainSettings, data: Sequence[Path]) -> Material:

@@ -24,6 +24,7 @@ from detection.settings import DetectSettings
 from detection.weights import load_start
 from smear import annotations, boxes, images
 from smear.annotations import DataSet
+from smear.cards import count_splits
 from smear.config import load
 from smear.errors import AnnotationError, ConfigError, SmearError
 from smear.files import write_atomic
@@ -114,6 +115,7 @@ def check_labels(data: DataSet) -> list[tuple[tuple[int, int], Any]]:
 def describe(settings: DetectSettings, data: DataSet, command: str) -> dict[str, Any]:
     """What another person needs to run it again."""
     manifest = data.root / "manifest.json"
+    files = (annotations.read_manifest(data.root) or {}).get("files", [])
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     packages = ("torch", "torchvision", "ultralytics", "albumentations", "numpy", "opencv-python-headless", "onnx")
     return {
@@ -122,6 +124,7 @@ def describe(settings: DetectSettings, data: DataSet, command: str) -> dict[str,
         "config": settings.model_dump(mode="json", exclude={"data", "weights"}),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "git": git.stdout.strip() or None,
+        "splits": count_splits((f["split"], f.get("slide"), f.get("patient")) for f in files),
         "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else None,
     }
 

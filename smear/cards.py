@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ NOTICE = "Research use only. Not a diagnostic device: nothing here has been vali
 CHECKLISTS = {"claim_2024": CLAIM_2024, "tripod_ai": TRIPOD_AI}
 ANSWERABLE = fact_names(tuple(CHECKLISTS.values()))  # what `--answer NAME=TEXT` can answer
 COUNTS = ("n", "n_images", "n_fields", "n_truth", "n_found", "n_resamples")
-PARAMETERS = ("confidence", "iou")
+PARAMETERS = ("confidence", "iou", "positive")
 WORDS = ("split", "note", "stain")
 NOT_FOR = (
     "diagnosis, screening, or any decision about a patient",
@@ -90,6 +90,21 @@ def evaluations(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         interval is known), `parameters`, `per_class` and `groups` (tables), `confusion` (with `classes`) and `stress` (a list).
     """
     return [_evaluation(name, block) for name, block in metrics.items() if isinstance(block, Mapping) and _is_evaluation(block)]
+
+
+def count_splits(files: Iterable[tuple[str, str | None, str | None]]) -> dict[str, dict[str, int]]:
+    """What is in each split, for `training["splits"]`: `files`, known `slides` and `patients`, and `files without a patient`.
+
+    Args:
+        files: split, slide and patient of each file or crop; unknown is None or "".
+    """
+    counts: dict[str, dict[str, int]] = {}
+    rows = list(files)
+    for split in dict.fromkeys(row[0] for row in rows):
+        slides, patients = ([row[i] for row in rows if row[0] == split] for i in (1, 2))
+        known = {"slides": len(set(filter(None, slides))), "patients": len(set(filter(None, patients)))}
+        counts[split] = {"files": len(slides), **known, "files without a patient": sum(not p for p in patients)}
+    return counts
 
 
 def parse_answers(given: Sequence[str]) -> dict[str, str]:

@@ -90,7 +90,7 @@ def _partitions(card: ModelCard, _: Evaluations) -> Fact:
 def _disjoint(card: ModelCard, _: Evaluations) -> Fact:
     rule = "A patient, slide, field or picture known to be in two splits is refused by the commands"
     splits = card.training.get("splits") or {}
-    if splits and all(counts.get("patients") for counts in splits.values()):
+    if splits and all(counts.get("patients") and not counts.get("files without a patient") for counts in splits.values()):
         return answered(rule + "; every split names its patients.")
     return partly(rule + "; where no patient is known, two pictures of one patient may lie on both sides.")
 

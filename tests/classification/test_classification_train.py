@@ -137,6 +137,7 @@ def test_weights_that_are_not_numbers_stop_at_the_first_step(
 def test_a_held_out_stain_is_scored_and_never_learned(tmp_path: Path, table: Path, smoke: Callable) -> None:
     done = train(smoke(epochs=2, holdout={"stain": "b"}), [table], tmp_path / "out")
     assert done.card.training["n_train"] == 16  # of 32, the other half is stain b
+    assert done.card.training["splits"]["train"]["files"] == 16
     assert done.card.metrics["held_out_stain"]["n"] == 32
     assert set(done.card.metrics["validation"]["per_stain"]) == {"a"}
     assert done.held_out_probabilities.shape == (32, 2)

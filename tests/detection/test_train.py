@@ -44,6 +44,8 @@ class TestARun:
         config = load(trained / "config.yaml", DetectSettings)
         assert (config.model, config.epochs, config.weights, config.seed) == ("yolov8n", 2, "none", 0)
         about = json.loads((trained / "about.json").read_text())
+        assert about["splits"]["train"]["files"] > 0
+        assert set(about["splits"]) >= {"train", "val"}
         assert about["manifest_sha256"] == hashlib.sha256((painted.parent / "manifest.json").read_bytes()).hexdigest()
         assert about["command"].startswith("python -m detection.train --data")
         assert {"torch", "ultralytics", "python"} <= set(about["versions"])

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 from smear import __main__
-from smear.cards import ANSWERABLE, card_record, evaluations, parse_answers
+from smear.cards import ANSWERABLE, card_record, count_splits, evaluations, parse_answers
 from smear.checklists import STATUSES, Checklist, Item, fill
 from smear.checklists.claim import CLAIM_2024
 from smear.checklists.facts import facts
@@ -128,6 +128,23 @@ class TestRecord:
 
     def test_same_card_same_record(self):
         assert card_record(full_card()) == card_record(full_card())
+
+
+class TestSplits:
+    def test_groups_are_counted_once_and_the_unknown_are_named(self):
+        rows = [("train", "s1", "p1"), ("train", "s2", "p1"), ("train", "s2", None), ("test", "", "")]
+        assert count_splits(rows) == {
+            "train": {"files": 3, "slides": 2, "patients": 1, "files without a patient": 1},
+            "test": {"files": 1, "slides": 0, "patients": 0, "files without a patient": 1},
+        }
+
+    def test_no_files_no_splits(self):
+        assert count_splits([]) == {}
+
+    def test_one_file_without_a_patient_leaves_disjointness_open(self):
+        splits = {"train": {"files": 3, "slides": 2, "patients": 1, "files without a patient": 1}}
+        record = card_record(full_card().model_copy(update={"training": {"splits": splits}}))
+        assert item_of(record, "claim_2024", "20")["status"] == "partly"
 
 
 class TestPage:
