@@ -47,6 +47,16 @@ class Review(Settings):
     max_share: float = Field(0.3, ge=0, le=1)
 
 
+class Operating(Settings):
+    """From which probability of the first class on a cell is called positive, chosen on validation; see `smear.metrics.operating`.
+
+    `sensitivity` is what the rule of that name asks for at least.
+    """
+
+    rule: Literal["youden", "f1", "sensitivity"] = "youden"
+    sensitivity: float = Field(0.95, gt=0, le=1)
+
+
 class Export(Settings):
     """What the bundle holds: weights in 16 bits (float32 in and out), and whether the safetensors go along."""
 
@@ -87,6 +97,7 @@ class TrainSettings(Settings):
     min_cells: int = Field(10, ge=1)
     patience: int = Field(10, ge=1)
     review: Review = Review()
+    operating: Operating = Operating()
     augment: tuple[dict[str, Any], ...] = ()
     export: Export = Export()
 

@@ -24,6 +24,7 @@ from classification.evaluate import write_predictions
 from classification.export import write_bundle
 from classification.material import Material, prepare
 from classification.networks import HEADS, Network, build, load_weights
+from classification.operating import POINT, THRESHOLD, choose_point
 from classification.selection import best_epoch, describe_predictions, has_stalled, validation_scores
 from classification.settings import TrainSettings
 from classification.steps import (
@@ -149,6 +150,9 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
     probabilities = to_probabilities(logits, temperature)
     review = review_threshold(probabilities, labels[val], accuracy=settings.review.accuracy, max_share=settings.review.max_share)
     metrics = {"validation": describe_predictions(labels[val], probabilities, stains[val], settings.classes, min_cells=settings.min_cells)}
+    metrics[POINT] = choose_point(
+        labels[val], probabilities, settings.classes, rule=settings.operating.rule, target=settings.operating.sensitivity
+    )
     rows = material.held_out
     held_out = np.zeros((0, len(settings.classes)), np.float32)
     if len(rows):
@@ -165,7 +169,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
         normalise=settings.normalise,
         head=HEADS[settings.head].kind,
         crop=material.table.contract,
-        thresholds={"needs_review": review},
+        thresholds={"needs_review": review, THRESHOLD: metrics[POINT]["threshold"]},
         temperature=temperature,
         metrics=metrics,
         training={

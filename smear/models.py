@@ -169,15 +169,16 @@ def open_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def record_metrics(folder: Path, name: str, metrics: Mapping[str, Any]) -> ModelCard:
-    """Put the metrics of one evaluation into the card of a bundle, under `name`; the weights stay as they are.
+def record_metrics(folder: Path, name: str, metrics: Mapping[str, Any], *, thresholds: Mapping[str, float] | None = None) -> ModelCard:
+    """Put the metrics of one evaluation into the card of a bundle, under `name`, and what was chosen there; the weights stay as they are.
 
     Raises:
         ModelError: as `open_bundle`.
         OSError: the card cannot be written.
     """
     card = open_bundle(folder).card
-    return _write_card(Path(folder), card.model_copy(update={"metrics": {**card.metrics, name: dict(metrics)}}))
+    changes = {"metrics": {**card.metrics, name: dict(metrics)}, "thresholds": {**card.thresholds, **(thresholds or {})}}
+    return _write_card(Path(folder), card.model_copy(update=changes))
 
 
 def record_answers(folder: Path, answers: Mapping[str, str]) -> ModelCard:
