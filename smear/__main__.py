@@ -11,24 +11,27 @@ from typing import Any
 from tqdm import tqdm
 
 from smear import annotations
-from smear.analyze import at_confidence
 from smear.build import Opened, build_analyzer, make_analyze, open_models
 from smear.cards import parse_answers, write_cards
 from smear.config import load
 from smear.doctor import examine
 from smear.engines import open_engine
 from smear.errors import ConfigError, SmearError
-from smear.evaluate import FLOOR, evaluate, read_labelled
+from smear.evaluate import FLOOR, Labelled, ask, evaluate, read_labelled
+from smear.evidence import Evidence, EvidenceStore, Question
 from smear.exports import FOLDER, FORMATS, export, parse_formats
+from smear.exports.folder import check_untouched
 from smear.exports.read import read_outcomes
 from smear.files import write_atomic
 from smear.images import find_fields
 from smear.models import open_bundle, record_answers
+from smear.plan import Plan
 from smear.quiet import silence
+from smear.report.console import in_report, metric_lines
 from smear.report.records import jsonable
 from smear.settings import AnalyzeSettings
 from smear.store import FOLDERS, Store
-from smear.types import Field, FieldFailure, FieldResult, Outcome
+from smear.types import Field, FieldFailure, Image, Outcome
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "analyze.yaml"
 ROOT = Path(__file__).parent.parent
@@ -58,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def analyze_command(options: argparse.Namespace) -> int:
     """Find, cut and label the white cells of a folder, write the pictures, tables and the report."""
     formats = parse_formats(options.export) if options.export else ()
+    for name in formats:
+        check_untouched(options.out / FOLDER / name)  # now, not after hours of analysis
     settings = _settings(options)
     fields = find_fields(options.folder, slides=options.slides)
     _refuse_inside(options.out, options.folder)
@@ -65,8 +70,9 @@ def analyze_command(options: argparse.Namespace) -> int:
     store = Store(options.out, fields, key=opened.key(), with_crops=options.crops)
     outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
     report = store.finish(outcomes, cards=opened.cards, config=_config(settings, fields=_printable(options.folder)))
+    code = _conclude(options.out, report, outcomes)
     _say(export(outcomes, options.out / FOLDER, formats) if formats else {})
-    return _conclude(options.out, report, outcomes)
+    return code
 
 
 def evaluate_command(options: argparse.Namespace) -> int:
@@ -74,22 +80,20 @@ def evaluate_command(options: argparse.Namespace) -> int:
     settings = _settings(options)
     labelled = read_labelled(annotations.read_data_yaml(options.data), options.split)
     opened = open_models(settings)
-    card = opened.detector.card
     store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
-    analyzer = build_analyzer(opened, floor=FLOOR)
-    raw, shown = [], []
-    for outcome in tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc="evaluate", unit="field"):
-        raw.append(outcome)
-        shown.append(at_confidence(outcome, analyzer.confidence) if isinstance(outcome, FieldResult) else outcome)
-    metrics = evaluate(
-        analyzer, labelled, raw, white_class=card.white_classes[0], detector_classes=card.classes, confidence=analyzer.confidence
+    classes = opened.classifier.card.classes if opened.classifier else ()
+    card = opened.detector.card
+    plan = Plan.for_cards(settings, card, opened.classifier.card if opened.classifier else None)
+    question = ask(labelled, classes, white_classes=card.white_classes, confidence=plan.confidence)
+    evidence = _gather(
+        opened, labelled, question, EvidenceStore(store, labelled.fields, labelled.truths, key=opened.key(), question=question)
     )
+    metrics = evaluate(labelled, evidence, question, white_class=card.white_classes[0], detector_classes=card.classes)
     write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
+    shown = [e.cells for e in evidence]
     config = {**_config(settings), "data": options.data.name, "split": options.split}
-    for outcome in shown:
-        store.show(outcome)
-    report = store.finish(shown, cards=opened.cards, config=config, metrics=_for_report(metrics))
-    print_metrics(metrics)
+    report = store.finish(shown, cards=opened.cards, config=config, metrics=in_report(metrics))
+    print("\n" + "\n".join(metric_lines(metrics)))
     return _conclude(options.out, report, shown)
 
 
@@ -131,28 +135,21 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def print_metrics(metrics: dict[str, Any]) -> None:
-    """The numbers as a table, `-` where undefined."""
-    print(f"\n{'mAP@50':>10} {'mAP@50-95':>10} {'precision':>10} {'recall':>10}")
-    print(" ".join(f"{_shown(metrics.get(k)):>10}" for k in ("map50", "map50_95", "precision", "recall")))
-    for name, value in metrics.get("ap50", {}).items():
-        print(f"  {name}: AP@50 {_shown(value)}, AP@50-95 {_shown(metrics.get('ap50_95', {}).get(name))}")
-    if "white_recall" in metrics:
-        print(f"white cells: recall {_shown(metrics['white_recall'])}, precision {_shown(metrics['white_precision'])}")
-    for title, block in (
-        ("labels on true boxes", metrics.get("cells_on_truth")),
-        ("labels end to end", metrics.get("end_to_end", {}).get("all")),
-    ):
-        if block:
-            print(
-                f"{title}: "
-                + ", ".join(f"{k} {_shown(block.get(k))}" for k in ("accuracy", "recall", "specificity", "f1", "roc_auc") if k in block)
-            )
-
-
 def _run(opened: Opened, fields: Sequence[Field], **hooks: Callable) -> list[Outcome]:
     engine = open_engine("local")
     return list(tqdm(engine(make_analyze(opened, **hooks), fields), total=len(fields), desc="analyze", unit="field"))
+
+
+def _gather(opened: Opened, labelled: Labelled, question: Question, store: EvidenceStore) -> list[Evidence]:
+    """Analyse the fields that no earlier run has finished, each decoded once, and recall the others."""
+
+    def keep(outcome: Outcome, image: Image | None) -> None:
+        store.keep(outcome, image, analyzer.label_boxes)
+
+    analyzer = build_analyzer(opened, floor=FLOOR, recall=store.recall, keep=keep)
+    for _ in tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc="evaluate", unit="field"):
+        pass
+    return store.of(labelled.fields)
 
 
 def _conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) -> int:
@@ -195,20 +192,11 @@ def _printable(folder: Path) -> str:
     return os.fsencode(folder.resolve().name).decode("utf-8", "backslashreplace")
 
 
-def _for_report(metrics: dict[str, Any]) -> dict[str, Any]:
-    own = ("cells_on_truth", "end_to_end", "pr_curves")
-    return {"detection": {k: v for k, v in metrics.items() if k not in own}, **{k: metrics.get(k) for k in own}}
-
-
 def _refuse_inside(out: Path, folder: Path) -> None:
     if out.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(f"--out: {out} lies inside {folder}; results would be analysed as fields by the next run, choose another folder")
     if any(folder.resolve().is_relative_to((out / written).resolve()) for written in FOLDERS):
         raise ConfigError(f"--out: results would be written among the fields of {folder}; choose another folder")
-
-
-def _shown(value: Any) -> str:
-    return "-" if value is None or value != value else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ from smear.files import write_atomic
 from smear.pixels import bits_used, to_8_bits, upright
 from smear.types import Field, Image
 
-__all__ = ["MAX_PIXELS", "crop", "decode", "encode", "find_fields", "read_bytes", "read_image", "resize", "write_image"]
+__all__ = ["MAX_PIXELS", "Header", "crop", "decode", "encode", "find_fields", "header", "read_bytes", "read_image", "resize", "write_image"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 89_478_485  # Pillow's own bomb limit (a quarter gigabyte of RGB); a 40-megapixel field is well below
@@ -46,8 +47,19 @@ _DAMAGED = (  # what Pillow raises on damaged files; it does not wrap them
     UserWarning,  # damaged TIFF tags are only warned of; whoever makes warnings errors gets an ImageError
 )
 _EXIF_ORIENTATION, _TIFF_SUBFILE_TYPE = 0x0112, 254
+_PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # without any, Pillow would decode all of a PNG to look for it
 _REDUCED_COPY = 1  # bit of the subfile type: a thumbnail or pyramid level of another page
 _HIDDEN = ("thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before it is decoded: format ("JPEG"), Pillow's mode ("RGB"), upright (height, width), pages."""
+
+    format: str
+    mode: str
+    shape_hw: tuple[int, int]
+    n_pages: int = 1
 
 
 def find_fields(root: Path, *, slides: bool = True) -> tuple[Field, ...]:
@@ -111,6 +123,23 @@ def decode(data: bytes, *, name: str, page: int = 0, max_pixels: int = MAX_PIXEL
     return upright(pixels, orientation)
 
 
+def header(data: bytes, *, name: str) -> Header:
+    """Format, mode, size and pages of an image file, without decoding it; a file cut short may still pass.
+
+    Raises:
+        ImageError: not JPEG, PNG, BMP or TIFF, or its header is damaged.
+    """
+    image = _open(data, name, 0, MAX_PIXELS)
+    try:
+        is_upright = isinstance(image, PngImageFile) and not any(mark in data for mark in _PNG_EXIF)
+        turned = not is_upright and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        pages = int(getattr(image, "n_frames", 1))
+    except _DAMAGED as error:
+        raise ImageError(f"{name}: not a readable image ({_one_line(error)}); copy it again") from error
+    shape_hw = (image.width, image.height) if turned else (image.height, image.width)
+    return Header(str(image.format), image.mode, shape_hw, pages)
+
+
 def read_image(path: Path, *, page: int = 0) -> Image:
     """`decode` of a file.
 
@@ -120,8 +149,11 @@ def read_image(path: Path, *, page: int = 0) -> Image:
     return decode(_read(Path(path), str(path)), name=str(path), page=page)
 
 
-def encode(image: Image, suffix: str) -> bytes:
+def encode(image: Image, suffix: str, *, quality: int | None = None) -> bytes:
     """The bytes of an image file without any metadata; `suffix` such as ".jpg" names the format.
+
+    Args:
+        quality: of a JPEG whose colours may be coarser than its light, which is enough for a page; default: as good as we keep.
 
     Raises:
         ImageError: the suffix is not one we write.
@@ -129,7 +161,8 @@ def encode(image: Image, suffix: str) -> bytes:
     formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
     if suffix.lower() not in formats:
         raise ImageError(f"{suffix!r}: cannot write this format; use one of {', '.join(SUFFIXES)}")
-    options = {"JPEG": {"quality": JPEG_QUALITY, "subsampling": 0}, "PNG": {"compress_level": 4}}
+    jpeg = {"quality": JPEG_QUALITY, "subsampling": 0} if quality is None else {"quality": quality}
+    options = {"JPEG": jpeg, "PNG": {"compress_level": 4}}
     buffer = io.BytesIO()
     format_name = formats[suffix.lower()]
     pillow.fromarray(np.ascontiguousarray(image)).save(buffer, format=format_name, **options.get(format_name, {}))

@@ -27,11 +27,11 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "classes": list(outcome.classes),
         "review_below": float(outcome.review_below),
         "scale": jsonable(asdict(outcome.scale)),
-        "boxes": _shortest(outcome.detections.boxes),
-        "scores": _shortest(outcome.detections.scores),
+        "boxes": shortest(outcome.detections.boxes),
+        "scores": shortest(outcome.detections.scores),
         "labels": outcome.detections.labels.tolist(),
         "is_white": np.asarray(outcome.is_white, bool).tolist(),
-        "probabilities": _shortest(outcome.probabilities),
+        "probabilities": shortest(outcome.probabilities),
         "warnings": list(outcome.warnings),
         "cell_warnings": [list(w) for w in outcome.cell_warnings],
         "seconds": {stage: float(v) for stage, v in outcome.seconds.items()},
@@ -68,6 +68,14 @@ def jsonable(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def shortest(values: NDArray[np.float32]) -> list[Any]:
+    """Nested lists of the shortest decimals that name each float32 (0.9, not 0.8999999761581421); NaN as None."""
+    array = np.asarray(values, np.float32)
+    if array.ndim > 1:
+        return [shortest(row) for row in array]
+    return [float(str(v)) if np.isfinite(v) else None for v in array]
+
+
 def _result(field: Field, record: dict[str, Any]) -> FieldResult:
     n, classes, scale = len(record["labels"]), tuple(record["classes"]), record["scale"]
     probabilities = _floats(record["probabilities"]).reshape(n, len(classes))
@@ -88,14 +96,6 @@ def _result(field: Field, record: dict[str, Any]) -> FieldResult:
         cell_warnings=tuple(tuple(w) for w in record["cell_warnings"]),
         seconds={stage: float(v) for stage, v in record["seconds"].items()},
     )
-
-
-def _shortest(values: NDArray[np.float32]) -> list[Any]:
-    """Nested lists of the shortest decimals that name each float32 (0.9, not 0.8999999761581421); NaN as None."""
-    array = np.asarray(values, np.float32)
-    if array.ndim > 1:
-        return [_shortest(row) for row in array]
-    return [float(str(v)) if np.isfinite(v) else None for v in array]
 
 
 def _floats(values: list[Any]) -> NDArray[np.float32]:
