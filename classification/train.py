@@ -178,6 +178,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
             "config": settings.model_dump(mode="json"),
             "n_train": len(material.train),
             "n_val": len(val),
+            "splits": material.groups(),
         },
         data=material.table.about,
     )
