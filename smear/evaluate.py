@@ -130,6 +130,19 @@ def score_detection(
     Raises:
         AnnotationError: they share none.
     """
+    truths, found, shared = shared_boxes(labelled, outcomes, white_class=white_class, detector_classes=detector_classes)
+    extra = {"ultralytics": beside(truths, found, shared)} if beside else {}
+    return {**coco_metrics(truths, found, shared, confidence=confidence), **extra, "pr_curves": pr_curves(truths, found, shared)}
+
+
+def shared_boxes(
+    labelled: Labelled, outcomes: Sequence[Outcome], *, white_class: str, detector_classes: Sequence[str]
+) -> tuple[list[Detections], list[Detections], tuple[str, ...]]:
+    """True and found boxes of every field, of the classes that truth and detector share, and these; a failed field found none.
+
+    Raises:
+        AnnotationError: they share none.
+    """
     names = _detector_names(labelled, white_class, detector_classes)
     shared = tuple(c for c in detector_classes if c in names)
     if not shared:
@@ -138,8 +151,7 @@ def score_detection(
         )
     truths = [_renamed(t, names, shared) for t in labelled.truths]
     found = [_renamed(o.detections if isinstance(o, FieldResult) else Detections.empty(), detector_classes, shared) for o in outcomes]
-    extra = {"ultralytics": beside(truths, found, shared)} if beside else {}
-    return {**coco_metrics(truths, found, shared, confidence=confidence), **extra, "pr_curves": pr_curves(truths, found, shared)}
+    return truths, found, shared
 
 
 def _detector_names(labelled: Labelled, white_class: str, detector_classes: Sequence[str]) -> tuple[str, ...]:
