@@ -19,13 +19,14 @@ import numpy as np
 from classification import stain
 from smear.errors import ConfigError
 from smear.quiet import silence
+from smear.stain import jitter_stain
 from smear.types import Image
 
 Step = Callable[[np.random.Generator, Image], Image]
 
 OURS: dict[str, Callable[..., Image]] = {
     "move": stain.move,
-    "stain": stain.jitter_stain,
+    "stain": jitter_stain,
     "mix_channels": stain.mix_channels,
     "grey": stain.to_grey,
     "gamma": stain.shift_gamma,

@@ -10,20 +10,8 @@ from numpy.typing import NDArray
 
 from smear.types import Image
 
-# Rows: haematoxylin, eosin and DAB in optical density, unit length. Source: Ruifrok & Johnston 2001, as printed in scikit-image.
-_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
-_HED /= np.linalg.norm(_HED, axis=1, keepdims=True)
-_RGB_TO_HED = np.linalg.inv(_HED).astype(np.float32)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _GREY_AXIS = np.ones(3, np.float32) / np.sqrt(np.float32(3))
-
-
-def jitter_stain(rng: np.random.Generator, image: Image, *, gain: float = 0.3, offset: float = 0.03) -> Image:
-    """Scale and shift the three stains in optical density: alpha in 1 ± gain, beta in ± offset (Tellez et al. 2018)."""
-    density = -np.log((image.astype(np.float32) + 1) / 256)  # (S, S, 3)
-    stains = density @ _RGB_TO_HED
-    stains = stains * _uniform(rng, 1 - gain, 1 + gain, 3) + _uniform(rng, -offset, offset, 3)
-    return _bytes(256 * np.exp(-(stains @ _HED)) - 1)
 
 
 def mix_channels(rng: np.random.Generator, image: Image, *, hue: float = 180.0, noise: float = 0.15) -> Image:

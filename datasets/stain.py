@@ -2,10 +2,6 @@
 
 `stain_features` measures the background, the red cells, the nuclei and the two optical-density directions of the dyes;
 `stain_clusters` groups fields by them: the unit of leave-one-stain-out; `alignment` says how far stain gives the label away.
-
-Sources: Ruifrok & Johnston, Anal. Quant. Cytol. Histol. 23 (2001) 291 (optical density); Macenko et al., ISBI 2009, 1107 (stain
-vectors as the extreme angles in the plane of the two largest principal directions); Liao et al., J. Inf. Sci. Eng. 17 (2001) 713
-(multi-level Otsu threshold).
 """
 
 from collections.abc import Sequence
@@ -14,12 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from smear.stain import dye_vectors, shrink, two_thresholds
 from smear.types import Image
 
-SMALL_PX = 112  # colours need no detail: features are measured on fields shrunk to this side
-OTSU_BINS = 64
-OD_FLOOR = 0.15  # optical density below which a pixel is background (Macenko's beta)
-EXTREME_PERCENT = 1.0  # the angle percentile that stands for a pure dye (Macenko's alpha)
 FEATURES = (
     *(f"{part}_{channel}" for part in ("background", "red_cells", "nuclei") for channel in "Lab"),
     *(f"dye{i}_{channel}" for i in (1, 2) for channel in "rgb"),
@@ -33,13 +26,13 @@ def stain_features(image: Image) -> NDArray[np.float32]:
     (background, red cells, nuclei), then the two Macenko stain vectors (unit length, RGB). A field of one colour gives equal classes
     and zero vectors.
     """
-    small = cv2.resize(image, (SMALL_PX, SMALL_PX), interpolation=cv2.INTER_AREA)
+    small = shrink(image)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)  # (P, 3)
-    low, high = _two_thresholds(small[..., 1])
+    low, high = two_thresholds(small[..., 1])
     green = small[..., 1].reshape(-1)
     parts = (green > high, (green > low) & (green <= high), green <= low)
     means = [lab[part].mean(axis=0) if part.any() else lab.mean(axis=0) for part in parts]
-    return np.concatenate([*means, _dye_vectors(small).reshape(-1)]).astype(np.float32)
+    return np.concatenate([*means, dye_vectors(small).reshape(-1)]).astype(np.float32)
 
 
 def standardise(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -67,35 +60,3 @@ def alignment(first: Sequence[str], second: Sequence[str]) -> float:
     from sklearn.metrics import adjusted_mutual_info_score
 
     return float(adjusted_mutual_info_score(list(first), list(second)))
-
-
-def _two_thresholds(channel: NDArray[np.uint8]) -> tuple[float, float]:
-    """The two grey levels that part a channel into three classes of least spread (Otsu, two levels)."""
-    counts, edges = np.histogram(channel, bins=OTSU_BINS, range=(0, 256))
-    weight = np.concatenate([[0], np.cumsum(counts)]).astype(float)  # (B + 1,)
-    moment = np.concatenate([[0], np.cumsum(counts * edges[1:])])
-
-    def between(start: NDArray, stop: NDArray) -> NDArray:
-        mass = weight[stop] - weight[start]
-        return np.divide((moment[stop] - moment[start]) ** 2, mass, out=np.zeros(mass.shape), where=mass > 0)
-
-    low, high = np.triu_indices(OTSU_BINS + 1, k=0)
-    zero, end = np.zeros_like(low), np.full_like(low, OTSU_BINS)
-    best = int(np.argmax(between(zero, low) + between(low, high) + between(high, end)))
-    return float(edges[low[best]]), float(edges[high[best]])
-
-
-def _dye_vectors(image: Image) -> NDArray[np.float32]:
-    """The two stain directions of a field, (2, 3) unit vectors of optical density, the bluer absorber (more red light lost) first."""
-    density = -np.log10((image.reshape(-1, 3).astype(np.float32) + 1) / 256)  # (P, 3)
-    density = density[(density > OD_FLOOR).any(axis=1)]
-    if len(density) < 3:
-        return np.zeros((2, 3), np.float32)
-    plane = np.linalg.eigh(np.cov(density.T))[1][:, 1:]  # (3, 2), the two largest principal directions
-    plane = plane * np.where(plane.sum(axis=0) < 0, -1, 1)
-    flat = density @ plane
-    angles = np.arctan2(flat[:, 0], flat[:, 1])
-    extreme = np.percentile(angles, [EXTREME_PERCENT, 100 - EXTREME_PERCENT])
-    vectors = np.stack([np.sin(extreme), np.cos(extreme)], axis=1) @ plane.T  # (2, 3)
-    vectors = vectors * np.where(vectors.sum(axis=1, keepdims=True) < 0, -1, 1)
-    return vectors[np.argsort(-vectors[:, 0], kind="stable")].astype(np.float32)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from classification import stain
+from smear.stain import jitter_stain
 
 
 def cell(colour: tuple[int, int, int]) -> np.ndarray:
@@ -16,7 +17,7 @@ def cell(colour: tuple[int, int, int]) -> np.ndarray:
 def test_no_strength_is_no_change() -> None:
     image = np.random.default_rng(0).integers(1, 255, (32, 32, 3), dtype=np.uint8)
     calm = [
-        partial(stain.jitter_stain, gain=0, offset=0),
+        partial(jitter_stain, gain=0, offset=0),
         partial(stain.mix_channels, hue=0, noise=0),
         partial(stain.shift_gamma, low=1, high=1),
         partial(stain.shift_white_balance, gain=0),
@@ -52,7 +53,7 @@ def test_mixed_channels_hide_which_of_two_stains_it_was() -> None:
 def test_a_cell_is_darker_than_its_ground_whatever_the_stain() -> None:
     for seed in range(50):
         rng = np.random.default_rng(seed)
-        out = stain.jitter_stain(rng, cell((110, 50, 160)))
+        out = jitter_stain(rng, cell((110, 50, 160)))
         assert out[32, 32].mean() < out[2, 2].mean()
 
 
