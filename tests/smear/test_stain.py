@@ -40,7 +40,7 @@ def test_changed_dyes_are_those_of_a_field_stained_so(blue: float, red: float) -
     changed = change_dyes(stained(), blue=blue, red=red)
     wanted = stained(1.4 * blue, 0.7 * red)
     far, left = (np.abs(density(image) - density(wanted)).mean() for image in (stained(), changed))
-    assert left < 0.35 * far
+    assert left < 0.5 * far
 
 
 def test_factors_of_one_change_nothing() -> None:
