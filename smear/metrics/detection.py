@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from smear import boxes
+from smear.metrics import coco
+from smear.metrics.coco import mean_of_known
 from smear.types import Detections
 
-COCO_MAX_DETECTIONS = 100  # COCO keeps 100 a picture; a smear field can hold 300 red cells, so we raise it to the fullest field
 OPERATING_IOU = 0.5
 
 
@@ -34,6 +34,15 @@ class Counts:
         """Hits among what is true, in [0, 1]; NaN when nothing is true."""
         return self.n_hits / self.n_truth if self.n_truth else math.nan
 
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of both, in [0, 1]; NaN when nothing is true and nothing found."""
+        return 2 * self.n_hits / (self.n_truth + self.n_found) if self.n_truth + self.n_found else math.nan
+
+    def to_json(self) -> dict[str, float]:
+        shares = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return {**shares, "n_truth": self.n_truth, "n_found": self.n_found, "n_hits": self.n_hits}
+
 
 def coco_metrics(
     truths: Sequence[Detections],
@@ -47,7 +56,9 @@ def coco_metrics(
 
     `map50` and `map50_95` are COCO's: 101-point interpolated average precision over *all* detections (none is dropped,
     where COCO keeps 100 a picture), averaged over the classes that occur in the truth; an absent class is NaN in `ap50` and is left out.
-    `precision` and `recall` pool all classes (micro average) at the operating confidence and IoU 0.5.
+    `precision` and `recall` pool all classes (micro average) at the operating confidence and IoU 0.5; `operating` has them by class too.
+    `ar` holds average recalls over COCO's ten IoU and the classes: `ar1`, `ar10`, `ar100` of the best 1, 10, 100 detections of each class
+    in a field, `ar` of all, `per_class` of all.
 
     Args:
         truths: one per field; `labels` index `classes`, scores are ignored.
@@ -64,21 +75,30 @@ def coco_metrics(
 
     Source: Lin et al., Microsoft COCO (2014); computed by faster-coco-eval.
     """
-    found = _checked(truths, found, len(classes), shapes_hw)
-    precision = _coco_precision(truths, found, len(classes))  # (10, 101, C), NaN for absent classes
+    found = checked(truths, found, len(classes), shapes_hw)
+    curves = coco.evaluate(truths, found, len(classes))
+    precision, recall = curves.precision[..., 0], curves.recall[:, :, 0].mean(axis=0)  # (10, 101, C) and (C, D), NaN for absent classes
     ap50, ap50_95 = precision[0].mean(axis=0), precision.mean(axis=(0, 1))  # (C,)
     counts = operating_counts(truths, found, len(classes), confidence=confidence)
     pooled = Counts(*(sum(getattr(c, name) for c in counts) for name in ("n_truth", "n_found", "n_hits")))
     return {
-        "map50": _mean_of_known(ap50),
-        "map50_95": _mean_of_known(ap50_95),
+        "map50": mean_of_known(ap50),
+        "map50_95": mean_of_known(ap50_95),
         "precision": pooled.precision,
         "recall": pooled.recall,
         "ap50": {name: float(v) for name, v in zip(classes, ap50, strict=True)},
         "ap50_95": {name: float(v) for name, v in zip(classes, ap50_95, strict=True)},
-        "per_class": {
-            name: {"precision": c.precision, "recall": c.recall, "n_truth": c.n_truth, "n_found": c.n_found, "n_hits": c.n_hits}
-            for name, c in zip(classes, counts, strict=True)
+        "ar": {
+            **{f"ar{k}": mean_of_known(recall[:, curves.max_detections.index(k)]) for k in (1, 10, coco.COCO_MAX_DETECTIONS)},
+            "ar": mean_of_known(recall[:, -1]),
+            "per_class": {name: float(v) for name, v in zip(classes, recall[:, -1], strict=True)},
+        },
+        "per_class": {name: {k: v for k, v in c.to_json().items() if k != "f1"} for name, c in zip(classes, counts, strict=True)},
+        "operating": {
+            "confidence": confidence,
+            "iou": OPERATING_IOU,
+            **pooled.to_json(),
+            "per_class": {name: c.to_json() for name, c in zip(classes, counts, strict=True)},
         },
         "confidence": confidence,
         "iou": OPERATING_IOU,
@@ -90,8 +110,8 @@ def coco_metrics(
 
 def pr_curves(truths: Sequence[Detections], found: Sequence[Detections], classes: Sequence[str]) -> dict[str, list[float]]:
     """Interpolated precision at recall 0, 0.01, … 1 and IoU 0.5 of every class that occurs in the truth; each list has 101 shares."""
-    found = _checked(truths, found, len(classes), None)
-    at50 = _coco_precision(truths, found, len(classes))[0]  # (101, C)
+    found = checked(truths, found, len(classes), None)
+    at50 = coco.evaluate(truths, found, len(classes)).precision[0, :, :, 0]  # (101, C)
     return {name: [float(v) for v in at50[:, k]] for k, name in enumerate(classes) if not np.isnan(at50[0, k])}
 
 
@@ -139,9 +159,14 @@ def operating_counts(
     return tuple(Counts(*map(int, row)) for row in totals)
 
 
-def _checked(
+def checked(
     truths: Sequence[Detections], found: Sequence[Detections], n_classes: int, shapes_hw: Sequence[tuple[int, int]] | None
 ) -> list[Detections]:
+    """The found boxes, clipped to their fields when the shapes are known.
+
+    Raises:
+        ValueError: the sequences differ in length, or a label is outside the classes.
+    """
     if len(truths) != len(found) or (shapes_hw is not None and len(shapes_hw) != len(found)):
         raise ValueError(f"{len(truths)} truths, {len(found)} results{'' if shapes_hw is None else f', {len(shapes_hw)} shapes'}")
     highest = max((int(d.labels.max()) for d in (*truths, *found) if len(d)), default=-1)
@@ -150,47 +175,3 @@ def _checked(
     if shapes_hw is None:
         return list(found)
     return [Detections(boxes.clip(d.boxes, shape), d.scores, d.labels) for d, shape in zip(found, shapes_hw, strict=True)]
-
-
-def _coco_precision(truths: Sequence[Detections], found: Sequence[Detections], n_classes: int) -> NDArray[np.float64]:
-    """(10 IoU, 101 recall, C) interpolated precision; a class without truth is NaN throughout."""
-    if not any(len(t) for t in truths):
-        return np.full((10, 101, n_classes), math.nan)
-    data_set = {
-        "images": [{"id": i} for i in range(len(truths))],
-        "categories": [{"id": k, "name": str(k)} for k in range(n_classes)],
-    }
-    fullest = max(COCO_MAX_DETECTIONS, *(len(d) for d in found))
-    evaluation = COCOeval_faster(_coco(data_set, truths), _coco(data_set, found), iouType="bbox")
-    evaluation.params.maxDets = [1, 10, fullest]
-    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision = np.asarray(evaluation.eval["precision"], np.float64)[:, :, :, 0, -1]  # (10, 101, C); -1 for absent classes
-    return np.where(precision < 0, math.nan, precision)
-
-
-def _coco(data_set: dict[str, Any], rows: Sequence[Detections]) -> COCO:
-    annotations: list[dict[str, Any]] = []
-    for image_id, detections in enumerate(rows):
-        for (x0, y0, x1, y1), score, label in zip(
-            detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True
-        ):
-            box = [x0, y0, x1 - x0, y1 - y0]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,  # id 0 reads as "unmatched" in COCOeval
-                    "image_id": image_id,
-                    "category_id": label,
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "score": score,
-                    "iscrowd": 0,
-                }
-            )
-    return COCO({**data_set, "annotations": annotations})
-
-
-def _mean_of_known(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
