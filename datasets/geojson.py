@@ -79,11 +79,10 @@ def read_records(
         pixels = images.read_image(picture, page=page)
         shape_hw = (pixels.shape[0], pixels.shape[1])
         truth, notes = convert.tidy(file.boxes, [list(classes).index(name) for name in file.names], shape_hw)
-        name = place.with_suffix("")
         yield Record(
             None if page else picture,
             pixels if page else None,
-            (name.with_suffix("") if name.suffix.lower() in IMAGE_SUFFIXES else name).as_posix(),
+            place.with_suffix("").as_posix(),
             split,
             truth,
             slide=place.parent.as_posix() if place.parent.parts else None,

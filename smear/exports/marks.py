@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from smear.store import output_names
-from smear.types import FieldFailure, FieldResult, Outcome
+from smear.types import Field, FieldFailure, FieldResult, Outcome
 
 SEPARATOR = "__"  # of folders in a name, where a format keeps all files in one folder
 DIGITS = 3  # a thousandth of a pixel: finer than any box is drawn
@@ -114,7 +115,8 @@ def flat_names(stems: Sequence[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for stem in stems:
-        plain = stem.replace("/", SEPARATOR)
+        wanted = Field(f"{stem.replace('/', SEPARATOR)}.png", Path())
+        plain = output_names([wanted])[wanted.id]  # cut where it is too long for a file
         name = next(n for n in (plain, *(f"{plain}~{k}" for k in range(2, len(stems) + 2))) if n.casefold() not in taken)
         taken.add(name.casefold())
         names[stem] = name

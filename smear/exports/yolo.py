@@ -23,7 +23,9 @@ def write(batch: Batch) -> Iterator[Item]:
     Raises:
         AnnotationError: a box is empty at the format's precision.
     """
-    yield "data.yaml", annotations.data_yaml_text(batch.classes, [SPLIT]).encode()
+    labels = list(dict.fromkeys(name for sheet in batch.sheets for name in sheet.result.classes))
+    kinds = {"white_classes": labels} if labels else {}
+    yield "data.yaml", annotations.data_yaml_text(batch.classes, [SPLIT], **kinds).encode()
     flat = flat_names([sheet.stem for sheet in batch.sheets])
     for sheet in batch.sheets:
         name = flat[sheet.stem]
