@@ -15,7 +15,10 @@ from smear.errors import ConfigError
 from smear.files import write_atomic
 from smear.images import encode, read_image, write_image
 from smear.models import CropContract
-from smear.report.html import GalleryItem, render_html
+from smear.report.error_pictures import picture_errors
+from smear.report.flat import fields_csv, metrics_csv, slides_csv
+from smear.report.gallery import GalleryItem
+from smear.report.html import render_html
 from smear.report.records import from_json, to_json
 from smear.report.summary import summarise
 from smear.report.tables import write_cells_csv
@@ -86,13 +89,20 @@ class Store:
         self.keep(outcome, image)
 
     def finish(self, outcomes: Sequence[Outcome], *, cards: Sequence, config: dict, metrics: dict | None = None) -> dict:
-        """Write `cells.csv`, `report.json` and `report.html` for all outcomes, and return the report."""
+        """Write `report.json`, the same numbers as CSV, and `report.html` for all outcomes, and return the report.
+
+        Args:
+            metrics: of an evaluation, else None; the cells of its `errors` are shown as pictures.
+        """
         classes: Collection[str] = next((o.classes for o in outcomes if isinstance(o, FieldResult) and o.classes), ())
         results = [o for o in outcomes if isinstance(o, FieldResult)]
         write_cells_csv(self.root / "cells.csv", results, *([tuple(classes)] if classes else []))
         report = summarise(outcomes, cards=cards, config=config, metrics=metrics)
         write_atomic(self.root / "report.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        write_atomic(self.root / "report.html", render_html(report, list(self._gallery(results))))
+        for name, text in _tables(report).items():
+            write_atomic(self.root / name, text)
+        errors = picture_errors((report["metrics"] or {}).get("errors") or (), results)
+        write_atomic(self.root / "report.html", render_html(report, list(self._gallery(results)), errors))
         return report
 
     def _gallery(self, results: Iterable[FieldResult]) -> Iterator[GalleryItem]:
@@ -120,6 +130,11 @@ class Store:
     def _annotated_path(self, field: Field) -> Path:
         suffix = ".jpg" if field.path.suffix.lower() in (".jpg", ".jpeg") else ".png"
         return self.root / "annotated" / f"{self._names[field.id]}{suffix}"
+
+
+def _tables(report: dict) -> dict[str, str]:
+    found = {"fields.csv": fields_csv(report), "slides.csv": slides_csv(report)}
+    return {**found, "metrics.csv": metrics_csv(report["metrics"])} if report["metrics"] else found
 
 
 def output_names(fields: Sequence[Field]) -> dict[str, str]:

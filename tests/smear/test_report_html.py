@@ -5,7 +5,6 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -16,8 +15,8 @@ from smear.metrics.detection import coco_metrics, pr_curves
 from smear.metrics.endtoend import end_to_end
 from smear.models import ModelCard
 from smear.report import html
-from smear.report.html import GALLERY_LIMIT, GalleryItem, choose_cells, render_html
-from smear.report.plots import confusion_figure, precision_recall_figure, reliability_figure
+from smear.report.gallery import GALLERY_LIMIT, ErrorItem, GalleryItem, choose_cells
+from smear.report.html import render_html
 from smear.report.summary import summarise
 from smear.types import Detections, Field, FieldFailure, FieldResult, Scale
 
@@ -53,6 +52,10 @@ def text_of(page):
     return re.sub(r"\s+", " ", " ".join(Outline(page).text))
 
 
+def ids_of(page):
+    return {value for name, value in Outline(page).attributes if name == "id"}
+
+
 def field_result(name="s1/a.png", p_all=(0.95, 0.1, 0.6), classes=("ALL", "HEM")):
     n = len(p_all)
     boxes = [[100 * i, 0, 100 * i + 60, 60] for i in range(n)] + [[0, 200, 40, 240]]
@@ -83,7 +86,11 @@ def evaluated():
         "pr_curves": pr_curves(truth, found, ("ALL", "HEM", "RBC")),
         "cells_on_truth": classification_metrics(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]), ("ALL", "HEM")),
         "end_to_end": end_to_end(truth, [field_result()], ("ALL", "HEM")),
-    }
+        "stress": {
+            "n_fields": 1, "baseline": {"map50": 0.9, "n_review_share": 0.1},
+            "conditions": [{"name": "blur", "level": 2, "metrics": {"map50": 0.6, "n_review_share": 0.5}, "change": {}}],
+        },
+    }  # fmt: skip
 
 
 def full_page():
@@ -94,7 +101,8 @@ def full_page():
     gallery = [
         GalleryItem(f"s1/{EVIL}", i, label, p, picture(s)) for i, (label, p, s) in enumerate([("ALL", 0.95, ".png"), ("HEM", 0.9, ".jpg")])
     ]
-    return render_html(report, gallery)
+    errors = [ErrorItem(owner, f"s1/{EVIL}", "ALL", "HEM", 0.8, 0.9, picture(value=77)) for owner in ("wrong", "missed", "debris")]
+    return render_html(report, gallery, errors)
 
 
 @pytest.mark.parametrize("page", [full_page(), render_html(summarise([])), render_html(summarise([field_result(classes=())]))])
@@ -104,7 +112,8 @@ def test_the_page_is_well_formed_and_loads_nothing(page):
     assert not outline.open
     assert not {"script", "link", "iframe", "object", "form"} & set(outline.tags)
     assert all(value.startswith("data:image/") for name, value in outline.attributes if name in ("src", "srcset", "data"))
-    assert not [name for name, _ in outline.attributes if name == "href" or name.startswith("on")]
+    assert all(value.startswith("#") for name, value in outline.attributes if name == "href")
+    assert not [name for name, _ in outline.attributes if name.startswith("on")]
     assert not re.search(r"url\(|@import|https?:", page)
     assert "Research use only; not a diagnostic device." in text_of(page)[:120]
 
@@ -119,8 +128,8 @@ def test_the_answer_comes_first_then_the_doubts_then_the_details():
     page = full_page()
     text = text_of(page)
     assert text.index("3 white cells in 1 field") < text.index("2 of 3") < text.index("95 % interval") < text.index("Doubts")
-    headings = re.findall(r"<h2 id=[^>]*>([^<]*)</h2>", page)
-    assert headings == ["Doubts", "Against the labels", "Slides", "Cells", "Details"]
+    headings = re.findall(r"<h2 id=\"([^\"]*)\">", page)
+    assert headings == ["doubts", "slides", "detection", "labels", "owners", "errors", "stress", "cells", "models", "details"]
 
 
 def test_an_evaluation_shows_its_numbers_and_figures():
@@ -128,9 +137,44 @@ def test_an_evaluation_shows_its_numbers_and_figures():
     text = text_of(page)
     assert "mAP@50 1.000" in text
     assert "mAP@50-95 1.000" in text
-    assert "Of 2 true white cells 2 were found and 0 missed (recall 100.0 %); extra detections: 1 (precision 66.7 %)" in text
-    assert page.count("data:image/svg+xml") == 3
-    assert "Against the labels" not in text_of(render_html(summarise([field_result()])))
+    assert "Of 2 true white cells 2 were found and 0 missed (recall 100.0 %); 1 detection was extra (precision 66.7 %)" in text
+    assert page.count("data:image/svg+xml") == 3  # precision-recall, reliability, risk-coverage
+    assert page.count('<svg class="flow"') == 1
+    assert not {"detection", "labels", "owners", "errors", "stress"} & ids_of(render_html(summarise([field_result()])))
+
+
+def test_a_metric_that_is_missing_shows_nothing():
+    whole = evaluated()
+    for key in whole:
+        assert not Outline(render_html(summarise([field_result()], metrics={key: whole[key]}))).errors
+    for key in ("owners", "extras", "flow", "oracle", "matched", "all", "white"):
+        part = {k: v for k, v in whole["end_to_end"].items() if k != key}
+        assert not Outline(render_html(summarise([field_result()], metrics={"end_to_end": part}))).errors
+    assert "stress" not in ids_of(render_html(summarise([field_result()], metrics={"stress": {"conditions": []}})))
+
+
+def test_an_error_is_enlarged_by_its_own_anchor_and_embedded_once():
+    page = full_page()
+    outline = Outline(page)
+    links = [value for name, value in outline.attributes if name == "href"]
+    assert set(links) <= {f"#{i}" for i in ids_of(page)}
+    assert {"#error-1", "#error-2", "#error-3"} <= set(links)
+    assert page.count(base64.b64encode(picture(value=77)).decode()) == 3
+    text = text_of(page)
+    assert text.index("Labelled wrongly") < text.index("Missed") < text.index("Extra: debris")
+
+
+def test_stress_shows_each_condition_with_its_change():
+    text = text_of(full_page())
+    assert "blur 2 0.600 −0.300" in text
+    assert "n review share" in text
+
+
+def test_the_blast_estimate_comes_with_its_interval_and_verdict():
+    text = text_of(full_page())
+    assert text.index("Blast estimate") < text.index("as labelled") < text.index("Doubts")
+    assert "Not enough cells" in text
+    assert "Blast estimate" not in text_of(render_html(summarise([field_result(classes=())])))
 
 
 def test_no_share_is_shown_without_labelled_cells():
@@ -143,7 +187,7 @@ def test_the_page_is_the_same_every_time():
 
 def test_a_long_run_is_cut_and_says_so():
     outcomes = [field_result(f"s/{i:04d}.png", (0.9,)) for i in range(html.MAX_ROWS + 7)]
-    assert "7 more rows are in report.json" in text_of(render_html(summarise(outcomes)))
+    assert "7 more rows are in fields.csv" in text_of(render_html(summarise(outcomes)))
 
 
 def test_pictures_are_embedded_as_they_are_and_nothing_else_is():
@@ -173,46 +217,3 @@ def test_the_gallery_has_the_most_doubtful_cells_and_a_spread_of_the_others(n):
     assert chosen == choose_cells(items(n)[::-1])
     if n:
         assert chosen[-1] == ranked[-1]
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        *((None, 0, "–"), (0.0, 0, "0 %"), (1.0, 0, "100 %"), (0.5, 0, "50 %"), (0.01, 0, "1 %")),
-        *((0.996, 0, "> 99 %"), (0.004, 0, "< 1 %"), (0.996, 1, "99.6 %"), (0.9997, 1, "> 99.9 %")),
-    ],
-)
-def test_a_share_is_never_rounded_to_none_or_all(value, digits, text):
-    assert html._percent(value, digits) == text
-
-
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "–"), (0.01, "1 : 100"), (0.4, "1 : 2.5"), (2.0, "1 : 0.5")])
-def test_a_ratio_is_one_to_so_many(value, text):
-    assert html._ratio(value) == text
-
-
-@pytest.mark.parametrize(
-    "figure",
-    [
-        precision_recall_figure({}),
-        precision_recall_figure({"<WBC> & co": np.linspace(1, 0, 101).tolist(), "RBC": [1.0] * 101}),
-        confusion_figure([[3, 1], [0, 0]], ("ALL", "HEM")),
-        reliability_figure([0.1, 0.9], [0.2, 0.8], [5, 10]),
-        reliability_figure([], [], []),
-    ],
-)
-def test_figures_are_valid_svg_that_loads_nothing(figure):
-    tree = ElementTree.fromstring(figure)
-    assert tree.tag.endswith("svg")
-    links = [v for e in tree.iter() for k, v in e.attrib.items() if k.endswith("href")]
-    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
-
-
-def test_a_confusion_matrix_shows_its_counts_and_row_shares():
-    text = " ".join(ElementTree.fromstring(confusion_figure([[3, 1], [2, 4]], ("ALL", "HEM"))).itertext())
-    for part in ("3", "75 %", "33 %", "ALL", "HEM", "truth"):
-        assert part in text
-
-
-def test_figures_are_the_same_every_time():
-    assert confusion_figure([[3, 1], [2, 4]], ("ALL", "HEM")) == confusion_figure([[3, 1], [2, 4]], ("ALL", "HEM"))
