@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from smear.metrics.classification import rates, roc_auc
+from smear.metrics.classification import areas, rates
 from smear.metrics.pairs import Pair
 from smear.metrics.statistics import Interval, bootstrap
 
@@ -57,7 +57,7 @@ class Calls:
             "recall": seen["recall"],
             "specificity": seen["specificity"],
             "f1": 2 * hits / (called + true) if called + true else math.nan,
-            "roc_auc": roc_auc(is_true, self.scores[cells]),
+            "roc_auc": areas(is_true, self.scores[cells])[0],
         }
 
 
