@@ -1,10 +1,11 @@
-"""`python -m smear analyze | evaluate | export | doctor`: what users type, what they see, and the exit codes."""
+"""`python -m smear analyze | evaluate | export | regress | card | doctor`: what users type, what they see, and the exit codes."""
 
 import argparse
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from smear.images import find_fields
 from smear.models import open_bundle, record_answers
 from smear.plan import Plan
 from smear.quiet import silence
+from smear.regress import Rule, compare, freeze, gather, open_sides, result_lines
 from smear.report.console import in_report, metric_lines
 from smear.report.records import jsonable
 from smear.settings import AnalyzeSettings
@@ -108,6 +110,24 @@ def export_command(options: argparse.Namespace) -> int:
     return OK
 
 
+def regress_command(options: argparse.Namespace) -> int:
+    """Two bundles of one task on a labelled set, number by number and cell by cell; 1 when the new one is worse."""
+    settings = _settings(options)
+    frozen = freeze(annotations.read_data_yaml(options.data), options.split, expect=options.expect)
+    role, *sides = open_sides(settings, options.old, options.new)
+    n_fields = len(frozen.labelled.fields)
+    runs = [
+        gather(side, frozen.labelled, progress=partial(tqdm, total=n_fields, desc=name, unit="field"))
+        for name, side in zip(("old", "new"), sides, strict=True)
+    ]
+    rule = Rule(options.tolerance, options.certain, options.resamples, options.seed)
+    result = compare(frozen, *runs, role=role, rule=rule)
+    write_atomic(options.out / "regress.json", json.dumps(jsonable(result), indent=1, allow_nan=False) + "\n")
+    print("\n".join(result_lines(result)))
+    print(f"result: {options.out / 'regress.json'}")
+    return SOME_FAILED if result["regressions"] else OK
+
+
 def doctor_command(_: argparse.Namespace) -> int:
     """Versions, devices, codecs, bundle hashes and one golden field."""
     lines, healthy = examine(ROOT / "models")
@@ -129,6 +149,7 @@ def card_command(options: argparse.Namespace) -> int:
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "analyze": analyze_command,
     "evaluate": evaluate_command,
+    "regress": regress_command,
     "card": card_command,
     "export": export_command,
     "doctor": doctor_command,
@@ -212,7 +233,19 @@ def _parser() -> argparse.ArgumentParser:
     scored = commands.add_parser("evaluate", help=evaluate_command.__doc__)
     scored.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
     scored.add_argument("--split", default="test", choices=("train", "val", "test"))
-    for command in (analyze, scored):
+    regress = commands.add_parser("regress", help=regress_command.__doc__)
+    regress.add_argument("old", type=Path, help="bundle folder")
+    regress.add_argument("new", type=Path, help="bundle folder of the same task and classes; the other model stays the one below")
+    regress.add_argument("--data", type=Path, required=True, help="data.yaml of the frozen, labelled set")
+    regress.add_argument("--split", default="test", choices=("train", "val", "test"))
+    regress.add_argument("--expect", metavar="SHA256", help="refuse a set of another hash; regress.json of an earlier run names it")
+    regress.add_argument(
+        "--tolerance", type=float, default=Rule.tolerance, help="largest drop that is none, in shares (default: %(default)s)"
+    )
+    regress.add_argument("--certain", action="store_true", help="only a drop whose 95 %% interval lies wholly below zero counts")
+    regress.add_argument("--resamples", type=int, default=Rule.n_resamples, help="of the bootstrap (default: %(default)s)")
+    regress.add_argument("--seed", type=int, default=Rule.seed, help="of the bootstrap (default: %(default)s)")
+    for command in (analyze, scored, regress):
         command.add_argument("--out", type=Path, required=True)
         command.add_argument("--detector", help="bundle folder")
         command.add_argument("--classifier", help="bundle folder, or none")
