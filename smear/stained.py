@@ -13,7 +13,7 @@ GREEN = 1  # chromatin binds the blue dyes, which absorb green
 def stained_shares(image: Image, boxes: NDArray[np.float32], *, white: NDArray[np.float32]) -> NDArray[np.float32]:
     """The share of each box that is darker in green than 99 % of the field outside all white cells.
 
-    Around 0.01 for a box on glass or red cells, 0.4 to 0.9 for one on a nucleus.
+    Around 0.01 for a box on glass or red cells, 0.4 to 0.9 for one on a nucleus; where nothing else is stained, a red cell is dark too.
 
     Args:
         image: the full-size field.
