@@ -1,4 +1,7 @@
-"""`python -m detection.evaluate BUNDLE --data … --split test`: COCO numbers of a detector bundle, and ultralytics' own beside them."""
+"""`python -m detection.evaluate BUNDLE --data … --split test`: COCO numbers of a detector bundle, and ultralytics' own beside them.
+
+`--data points.csv` (of `datasets.all_idb1`) scores white cells by hits on points instead.
+"""
 
 import argparse
 import json
@@ -9,7 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from detection import yolo
+from detection import point_truth
+from detection.beside import WHY, beside
 from detection.detector import YoloDetector
 from smear import annotations
 from smear.analyze import Analyzer
@@ -18,14 +22,16 @@ from smear.errors import ModelError, SmearError
 from smear.evaluate import FLOOR, Labelled, read_labelled, score_detection
 from smear.files import write_atomic
 from smear.metrics.detection import operating_counts
+from smear.metrics.table import metric_table
 from smear.models import Bundle, open_bundle, record_metrics
 from smear.plan import Plan, white_labels
 from smear.quiet import silence
 from smear.report.records import jsonable
 from smear.runtimes import open_runtime
 from smear.settings import AnalyzeSettings
-from smear.types import Detections, FieldResult, Outcome
+from smear.types import Detections, Field, FieldResult, Outcome
 
+CURVES = ("pr_curves", "curve")  # too long for a card
 F1_TOLERANCE = 0.01  # of the best F1: other laboratories' cells score lower, so the lowest confidence this close is taken
 CONFIDENCES = tuple(round(0.05 * k, 2) for k in range(2, 19))  # operating points tried, 0.10 to 0.90
 
@@ -35,17 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         settings = load(None, AnalyzeSettings, options.set).model_copy(update={"device": options.device, "um_per_px": options.um_per_px})
-        metrics = evaluate_bundle(open_bundle(options.bundle), options.data, split=options.split, settings=settings)
+        run, show = (evaluate_points, point_truth.show) if options.data.suffix == ".csv" else (evaluate_bundle, _show)
+        metrics = run(open_bundle(options.bundle), options.data, split=options.split, settings=settings)
         write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
+        write_atomic(options.out / "metrics.csv", metric_table(metrics))
         if options.record:
-            record_metrics(options.bundle, options.record, jsonable({k: v for k, v in metrics.items() if k != "pr_curves"}))
+            record_metrics(options.bundle, options.record, jsonable({k: v for k, v in metrics.items() if k not in CURVES}))
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or options.out}: {error.strerror or error}; choose another --out", file=sys.stderr)
         return 2
-    _print(metrics)
+    show(metrics)
     print(f"metrics: {options.out / 'metrics.json'}")
     return 0
 
@@ -54,16 +62,32 @@ def evaluate_bundle(bundle: Bundle, data_yaml: Path, *, split: str, settings: An
     """Run the bundle on every field of a split, at the scale it measures by itself, and score what it found.
 
     Returns:
-        `coco_metrics` (map50, map50_95, precision, recall, ap50, …), `ultralytics` (its own on the same boxes) and `pr_curves`.
+        `detection_report` (map50, map50_95, precision, recall, ap50, ar, by_size, operating, intervals, pr_curves, …) and `ultralytics`
+        (its own on the same boxes, and why it differs).
 
     Raises:
         ModelError, AnnotationError: the bundle or the data does not fit.
     """
-    card = bundle.card
-    if card.task != "detect":
-        raise ModelError(f"{bundle.root}: task: is {card.task!r}, a detector is needed here")
+    _refuse_other_tasks(bundle)
     labelled, outcomes, plan = _run(bundle, data_yaml, split, settings)
     return _score(bundle, labelled, outcomes, plan.confidence)
+
+
+def evaluate_points(bundle: Bundle, table: Path, *, split: str, settings: AnalyzeSettings) -> dict[str, Any]:
+    """Run the bundle on every field of a point set and score its white cells by hits; see `point_truth.score`.
+
+    Raises:
+        ModelError, AnnotationError: the bundle or the data does not fit.
+    """
+    _refuse_other_tasks(bundle)
+    truth = point_truth.read(table, split, bundle.card)
+    outcomes, plan = _detect(bundle, truth.fields, settings, f"evaluate {split}")
+    return point_truth.score(truth, outcomes, bundle.card, confidence=plan.confidence)
+
+
+def _refuse_other_tasks(bundle: Bundle) -> None:
+    if bundle.card.task != "detect":
+        raise ModelError(f"{bundle.root}: task: is {bundle.card.task!r}, a detector is needed here")
 
 
 def tune(bundle: Bundle, data_yaml: Path) -> tuple[float, dict[str, Any]]:
@@ -85,27 +109,30 @@ def tune(bundle: Bundle, data_yaml: Path) -> tuple[float, dict[str, Any]]:
 
 def _run(bundle: Bundle, data_yaml: Path, split: str, settings: AnalyzeSettings) -> tuple[Labelled, list[Outcome], Plan]:
     """Every field of a split through the bundle alone, with detections down to `FLOOR`."""
-    card = bundle.card
     labelled = read_labelled(annotations.read_data_yaml(data_yaml), split)
+    outcomes, plan = _detect(bundle, labelled.fields, settings, f"evaluate {split}")
+    return labelled, outcomes, plan
+
+
+def _detect(bundle: Bundle, fields: Sequence[Field], settings: AnalyzeSettings, doing: str) -> tuple[list[Outcome], Plan]:
+    card = bundle.card
     plan = Plan.for_cards(settings, card, floor=FLOOR)
     runtime = open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads)
     detector = YoloDetector(runtime, card, confidence=plan.lowest_score, iou=plan.iou)
     analyzer = Analyzer(detector, None, plan, white=white_labels(card))
-    return labelled, list(tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc=f"evaluate {split}", unit="field")), plan
+    return list(tqdm(analyzer(fields), total=len(fields), desc=doing, unit="field")), plan
 
 
 def _score(bundle: Bundle, labelled: Labelled, outcomes: Sequence[Outcome], confidence: float) -> dict[str, Any]:
     card = bundle.card
     white = card.white_classes[0] if card.white_classes else ""
-    return score_detection(
-        labelled, outcomes, white_class=white, detector_classes=card.classes, confidence=confidence, beside=yolo.own_metrics
-    )
+    return score_detection(labelled, outcomes, white_class=white, detector_classes=card.classes, confidence=confidence, beside=beside)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m detection.evaluate", description=__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="data.yaml of labelled boxes, or points.csv of labelled points")
     parser.add_argument("--split", default="test", choices=("train", "val", "test"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--record", metavar="NAME", help="also put the metrics into the bundle's card under this name")
@@ -115,13 +142,24 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _print(metrics: dict[str, Any]) -> None:
-    beside = metrics["ultralytics"]
+def _show(metrics: dict[str, Any]) -> None:
+    other, intervals = metrics["ultralytics"], metrics["intervals"]
     print(f"\n{'':<14}{'mAP@50':>9}{'mAP@50-95':>11}{'precision':>11}{'recall':>9}")
-    for name, row in (("COCOeval", metrics), ("ultralytics", beside)):
+    for name, row in (("COCOeval", metrics), ("ultralytics", other)):
         print(f"{name:<14}{row['map50']:>9.4f}{row['map50_95']:>11.4f}{row['precision']:>11.4f}{row['recall']:>9.4f}")
-    for name in metrics["ap50"]:
-        print(f"  {name}: AP@50 {metrics['ap50'][name]:.4f}, AP@50-95 {metrics['ap50_95'][name]:.4f}")
+    print(
+        f"{other['reason']}\nprecision and recall: {WHY['precision and recall']}; {other['confidence']:.2f} and {metrics['confidence']:.2f}"
+    )
+    print(f"\n{intervals['map50']['method']}")
+    for name, interval in intervals.items():
+        print(f"  {name:<30}{interval['value']:>8.4f}  {interval['low']:.4f} to {interval['high']:.4f}")
+    ar = metrics["ar"]
+    print(f"\naverage recall: {ar['ar']:.4f} of all detections, {ar['ar100']:.4f} of 100 a class and field, {ar['ar10']:.4f} of 10")
+    if metrics["by_size"]:
+        print(f"\n{'diameter in red cells':<34}{'cells':>7}{'AP@50':>9}{'AP@50-95':>10}{'recall':>9}")
+    for name, part in metrics["by_size"].items():
+        label = f"{name}, {part['low_rbc']:g} to {part['high_rbc']:g}".replace(" to nan", " and more")
+        print(f"{label:<34}{part['n_truth']:>7}{part['ap50']:>9.4f}{part['ap50_95']:>10.4f}{part['ar']:>9.4f}")
 
 
 if __name__ == "__main__":

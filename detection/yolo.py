@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +35,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator 
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint  # noqa: E402
 from ultralytics.utils import SETTINGS, USER_CONFIG_DIR, torch_utils  # noqa: E402
 from ultralytics.utils.callbacks import platform  # noqa: E402
-from ultralytics.utils.metrics import ap_per_class  # noqa: E402
+from ultralytics.utils.metrics import ap_per_class, smooth  # noqa: E402
 
 VERSION = ultralytics.__version__
 STRIDE = 32
@@ -206,11 +207,18 @@ def train(arguments: Mapping[str, Any], *, on_epoch: Callable[[int, Mapping[str,
     return Path(trainer.best)
 
 
-def own_metrics(truths: Sequence[Detections], found: Sequence[Detections], classes: Sequence[str]) -> dict[str, float]:
-    """ultralytics' own numbers for the same boxes: map50, map50_95, and precision and recall at its best-F1 confidence.
+@dataclass(frozen=True)
+class Hits:
+    """ultralytics' matching of M detections: correct (M, 10) at its IoU thresholds, scores, labels (M,), and every true label (T,)."""
 
-    They differ from COCO's in the interpolation of the curve, and because precision and recall are read at another operating point.
-    """
+    correct: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    true_labels: np.ndarray
+
+
+def own_hits(truths: Sequence[Detections], found: Sequence[Detections]) -> Hits:
+    """ultralytics' own matching of the same boxes, field by field."""
     by_score = [d.take(np.argsort(-d.scores, kind="stable")) for d in found]
     matcher = SimpleNamespace(iouv=torch.linspace(0.5, 0.95, 10))
     hits = [np.zeros((0, 10), bool)]
@@ -219,11 +227,27 @@ def own_metrics(truths: Sequence[Detections], found: Sequence[Detections], class
         labels = (torch.tensor(d.labels), torch.tensor(truth.labels))
         hits.append(BaseValidator.match_predictions(matcher, *labels, overlap).numpy().reshape(-1, 10))
     every = Detections.concat(by_score)
-    _, _, precision, recall, _, ap, *_ = ap_per_class(
-        np.concatenate(hits), every.scores, every.labels, np.concatenate([np.zeros(0), *(t.labels for t in truths)])
-    )
+    true_labels = np.concatenate([np.zeros(0, np.int64), *(t.labels for t in truths)])
+    return Hits(np.concatenate(hits), every.scores, every.labels, true_labels)
+
+
+def score_hits(hits: Hits, classes: Sequence[str]) -> dict[str, Any]:
+    """ultralytics' map50, map50_95, precision and recall, the `confidence` it reads the last two at, and `ap50`, `ap50_95` by class."""
+    _, _, precision, recall, _, ap, present, _, _, f1, at, _ = ap_per_class(hits.correct, hits.scores, hits.labels, hits.true_labels)
     parts = {"map50": ap[:, 0], "map50_95": ap, "precision": precision, "recall": recall} if len(ap) else {}
-    return {name: float(np.mean(parts[name])) if parts else float("nan") for name in ("map50", "map50_95", "precision", "recall")}
+    numbers = {name: float(np.mean(parts[name])) if parts else float("nan") for name in ("map50", "map50_95", "precision", "recall")}
+    return {
+        **numbers,
+        "confidence": float(at[smooth(f1.mean(0), 0.1).argmax()]) if len(ap) else float("nan"),  # as ap_per_class chooses it
+        "ap50": {classes[k]: float(v) for k, v in zip(present, ap[:, 0], strict=True)} if len(ap) else {},
+        "ap50_95": {classes[k]: float(v) for k, v in zip(present, ap.mean(axis=1), strict=True)} if len(ap) else {},
+    }
+
+
+def own_metrics(truths: Sequence[Detections], found: Sequence[Detections], classes: Sequence[str]) -> dict[str, float]:
+    """ultralytics' own numbers for the same boxes: map50, map50_95, and precision and recall at its best-F1 confidence."""
+    numbers = score_hits(own_hits(truths, found), classes)
+    return {name: numbers[name] for name in ("map50", "map50_95", "precision", "recall")}
 
 
 def onnx_bytes(model: DetectionModel, *, imgsz: int, path: Path) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:

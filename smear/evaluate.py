@@ -13,7 +13,7 @@ from smear.errors import AnnotationError
 from smear.evidence import Evidence, Question
 from smear.images import header, read_bytes
 from smear.metrics.classification import classification_intervals, classification_metrics
-from smear.metrics.detection import coco_metrics, pr_curves
+from smear.metrics.detection_report import detection_report
 from smear.metrics.endtoend import count_pairs, score_pairs
 from smear.metrics.labels import label_intervals
 from smear.metrics.owners import ERRORS_PER_OWNER, list_errors
@@ -120,19 +120,21 @@ def _score_cells(labelled: Labelled, evidence: Sequence[Evidence], question: Que
 
 def score_detection(
     labelled: Labelled, outcomes: Sequence[Outcome], *, white_class: str, detector_classes: Sequence[str], confidence: float,
-    beside: Callable[[Sequence[Detections], Sequence[Detections], Sequence[str]], dict[str, float]] | None = None,
+    beside: Callable[[Sequence[Detections], Sequence[Detections], Sequence[str]], dict[str, Any]] | None = None, n_resamples: int = 1000,
 ) -> dict[str, Any]:  # fmt: skip
-    """COCO metrics over the classes that truth and detector share; a class that the truth does not label is not scored.
+    """`detection_report` over the classes that truth and detector share; a class that the truth does not label is not scored.
 
     Args:
         beside: a second opinion on the same boxes, returned under `ultralytics`.
+        n_resamples: of the slides, for the intervals.
 
     Raises:
         AnnotationError: they share none.
     """
     truths, found, shared = shared_boxes(labelled, outcomes, white_class=white_class, detector_classes=detector_classes)
     extra = {"ultralytics": beside(truths, found, shared)} if beside else {}
-    return {**coco_metrics(truths, found, shared, confidence=confidence), **extra, "pr_curves": pr_curves(truths, found, shared)}
+    report = detection_report(labelled.fields, truths, found, outcomes, shared, confidence=confidence, n_resamples=n_resamples)
+    return {**report, **extra}
 
 
 def shared_boxes(

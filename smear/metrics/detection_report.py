@@ -29,14 +29,18 @@ def detection_report(
 
     Args:
         truths, found: one a field; labels index `classes`. outcomes: where the found boxes come from, for the size and scale of the field.
-        confidence: the operating point.
+        confidence: the operating point. n_resamples: 0 leaves the intervals out.
 
     Returns:
         What `coco_metrics` returns, and `by_size`, `size_rulers` (how many fields were measured by their true red cells, by those that were
         found, or not at all), `intervals`, `pr_curves`.
     """
     groups, unit = field_groups(fields)
-    intervals = bootstrap_detection(truths, found, classes, groups, confidence=confidence, n_resamples=n_resamples, seed=seed, unit=unit)
+    intervals = (
+        bootstrap_detection(truths, found, classes, groups, confidence=confidence, n_resamples=n_resamples, seed=seed, unit=unit)
+        if n_resamples
+        else {}
+    )
     shapes = [o.shape_hw if isinstance(o, FieldResult) else None for o in outcomes]
     true = true_rulers(truths, shapes, list(classes).index(red_class) if red_class in classes else None)
     measured = [o.scale.rbc_px if isinstance(o, FieldResult) else math.nan for o in outcomes]
