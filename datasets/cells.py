@@ -2,8 +2,8 @@
 
 A cell of class ALL or HEM keeps its label; one of class WBC says nothing about its donor and needs `--label WBC=HEM`, for sets of
 normal donors only. The square is `--width` red cells wide, by the ruler of the field (`datasets.rulers`; in painted sets the exact one),
-and keeps the pixels of the field. Cells that the border of the field cuts are left out; where the square alone reaches beyond it the
-edge is repeated, and `warnings` says so.
+and keeps the pixels of the field. Cells that the border of the field cuts are left out, unless `--cut-cells` takes them
+in; where the square reaches beyond the border the edge is repeated, and `warnings` says so.
 
 Split, slide and patient are those of the field. A "slide" that lies in several splits is a whole laboratory (TXL-PBC) and stands in
 `laboratory` instead. Fields of the given sets that are twins share their `group`, and leave train and val as in `datasets.compose` when
@@ -32,11 +32,12 @@ Table = tuple[dict[str, Any], list[CropRecord]]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of the cells to take: their splits, and at most so many of a set, drawn by `seed`."""
+    """Which of the cells to take: their splits, at most so many of a set, drawn by `seed`, and those that the border cuts or not."""
 
     splits: tuple[str, ...] = convert.SPLITS
     most_per_set: int | None = None
     seed: int = 0
+    with_cut: bool = False
 
     def draw(self, n: int) -> list[int]:
         """Positions of the cells to take of the N of a set, in order."""
@@ -64,7 +65,7 @@ def join(
     if not data and not crops:
         raise AnnotationError("--data, --crops: give at least one set or table")
     tables = [read_table(path, contract) for path in crops]
-    options = (contract.model_dump(), label_of, choice.splits, choice.most_per_set, choice.seed)
+    options = (contract.model_dump(), label_of, choice.splits, choice.most_per_set, choice.seed, choice.with_cut)
     inputs = finished.inputs_digest(sets=[contents(path) for path in data], tables=[about for about, _ in tables], options=options)
     if finished.is_finished(out, inputs):
         return out / "crops.csv"
@@ -94,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("--splits", default=",".join(convert.SPLITS), metavar="A,B", help="splits to take (default all)")
     made.add_argument("--most-per-set", type=int, metavar="N", help="take N cells of a set that has more, drawn by --seed")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of the draw (default 0)")
+    made.add_argument("--cut-cells", action="store_true", help="also the cells that the border of the field cuts")
     made.add_argument("--quiet", action="store_true", help="no progress bar")
     return convert.run(made, argv, _prepare)
 
@@ -118,7 +120,7 @@ def _prepare(arguments: argparse.Namespace) -> Path:
         arguments.out,
         contract=CropContract(unit="rbc", width=arguments.width, background="kept"),
         label_of=label_of,
-        choice=Choice(splits, arguments.most_per_set, arguments.seed),
+        choice=Choice(splits, arguments.most_per_set, arguments.seed, arguments.cut_cells),
         progress=not arguments.quiet,
     )
 
@@ -128,7 +130,7 @@ def _choose_cells(fields: Sequence[WhiteCells], choice: Choice) -> tuple[list[Wh
     left_out: list[LeftOut] = []
     for cells in fields:
         if cells.source.split in choice.splits:
-            whole, partial = usable(cells)
+            whole, partial = usable(cells, with_cut=choice.with_cut)
             by_set[cells.source.set_name].append(whole)
             left_out += partial
     chosen: list[WhiteCells] = []

@@ -105,11 +105,13 @@ def without_twins(fields: Sequence[WhiteCells], *, progress: bool = False) -> tu
     return kept, left_out, [dropped[path] for path in sorted(dropped)]
 
 
-def usable(cells: WhiteCells) -> tuple[WhiteCells, list[LeftOut]]:
-    """The cells of a field that are whole, if its scale is known; and how many are not."""
+def usable(cells: WhiteCells, *, with_cut: bool = False) -> tuple[WhiteCells, list[LeftOut]]:
+    """The cells of a field that are whole (or also those that the border cuts), if its scale is known; and how many are left out."""
     source = cells.source
     if not np.isfinite(source.ruler.rbc_px):
         return cells.take([]), [LeftOut(source.set_name, source.file, NO_SCALE, len(cells.rows))]
+    if with_cut:
+        return cells, []
     margin_px = max(1.0, BORDER * source.ruler.rbc_px)
     partial = boxes.touches_edge(source.truth.boxes[list(cells.rows)], source.shape_hw, margin_px=margin_px)
     left_out = [LeftOut(source.set_name, source.file, CUT, int(partial.sum()))] if partial.any() else []

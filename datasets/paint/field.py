@@ -18,7 +18,8 @@ from smear.types import Detections, Image
 CLASSES = ("ALL", "HEM", "RBC", "Platelets")
 CLASSES_WBC = ("WBC", "RBC", "Platelets")
 SHARP_RBC_PX = 36  # smaller red cells are painted larger and averaged down
-VISIBLE_SHARE = 0.3  # a cell of which less can be seen is not labelled
+VISIBLE_SHARE = 0.3  # a cell of which less can be seen is not labelled …
+WHITE_VISIBLE_SHARE = 0.15  # … and of a white cell, whose stain shows it from a sliver
 MARGIN = 2.4  # canvas beyond the field, red-cell diameters: room for whole patches
 WHITE_HIDING, PLATELET_HIDING = 0.9, 0.3  # how much of what lies below is lost
 EDGE_COVER = {"RBC": 0.5, "Platelets": 0.15}  # a pixel belongs to the cell above this cover; platelets have a soft edge
@@ -65,8 +66,9 @@ def paint_field(
 ) -> PaintedField:
     """Paint one field of a slide; the same generator state gives the same bytes.
 
-    Every cell is labelled by the tight box of its painted mask, clipped to the field, unless less than `VISIBLE_SHARE` of that box lies
-    inside the field and uncovered by white cells. Smudged nuclei, precipitate and dust are painted and never labelled.
+    Every cell is labelled by the tight box of its painted mask, clipped to the field, unless less than `VISIBLE_SHARE` of that box (white
+    cells: `WHITE_VISIBLE_SHARE`) lies inside the field and uncovered by white cells. Smudged nuclei, precipitate and dust are painted and
+    never labelled.
 
     Args:
         shape_hw: of the field, pixels.
@@ -140,7 +142,8 @@ def _label(places: Sequence[Place], spans: NDArray[np.int64], owner: NDArray[np.
             continue
         above = owner[box[1] : box[3], box[0] : box[2]]
         free = 1.0 if white[row + 1] else 1.0 - float(white[above].mean())
-        if free * np.prod((box[2:] - box[:2]) / (full[2:] - full[:2])) < VISIBLE_SHARE:
+        visible = free * np.prod((box[2:] - box[:2]) / (full[2:] - full[:2]))
+        if visible < (WHITE_VISIBLE_SHARE if white[row + 1] else VISIBLE_SHARE):
             continue
         name = place.kind if not white[row + 1] else "WBC" if "WBC" in classes else KINDS[place.kind].label
         boxes.append(box / zoom)

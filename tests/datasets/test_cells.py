@@ -106,6 +106,15 @@ def test_cells_cut_by_the_border_are_left_out_and_squares_beyond_it_are_told(pai
     assert manifest(tmp_path / "out")["notes"] == {"white cell left out, cut by the border of the field": ["edge/images/train/f.png"]}
 
 
+def test_cells_cut_by_the_border_are_taken_in_when_asked_for(paint, tmp_path):
+    image, _ = paint(1, (150, 200))
+    reds = [(20 * i + 20, 100, 20 * i + 40, 120, 2) for i in range(4)]
+    data = write(tmp_path, "edge", [Record(None, image, "f", "train", truth_of(*reds, (0, 50, 40, 90, 0), (100, 50, 140, 90, 1)))])
+    assert run(tmp_path / "out", "--data", data, "--cut-cells") == 0
+    assert [r["warnings"] for r in rows(tmp_path / "out")] == ["cut by the edge; crop padded beyond the edge", ""]
+    assert manifest(tmp_path / "out")["sets"][0]["left_out"] == {}
+
+
 def test_a_box_that_ends_just_inside_the_border_is_of_a_cut_cell():
     """Within 0.05 red-cell diameters: hand-drawn boxes seldom reach the last pixel."""
     truth = truth_of((4.5, 100, 150, 250, 0), (5.5, 300, 150, 450, 0), (300, 100, 450, 250, 0))
