@@ -23,6 +23,7 @@ class AnalyzeSettings(Settings):
     confidence: float | None = Field(None, gt=0, lt=1)
     iou: float | None = Field(None, gt=0, le=1)
     review_below: float | None = Field(None, ge=0, le=1)
+    max_error: float | None = Field(None, gt=0, lt=1)
     tile_px: int = Field(640, ge=128, le=4096, multiple_of=32)
     overlap_px: int = Field(192, ge=0)
     largest_cell_rbc: float = Field(3.6, gt=0)
@@ -35,4 +36,10 @@ class AnalyzeSettings(Settings):
             raise ValueError(f"overlap_px: must be at least {needed:.0f} (the largest cell and twice the slack), got {self.overlap_px}")
         if self.overlap_px >= self.tile_px:
             raise ValueError(f"overlap_px: must be less than tile_px {self.tile_px}, got {self.overlap_px}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_rule_of_review(self) -> Self:
+        if self.max_error is not None and self.review_below is not None:
+            raise ValueError("max_error and review_below both say which cells need a review; give one of them")
         return self
