@@ -11,7 +11,12 @@ from pathlib import Path
 from datasets import convert, voc
 
 CLASSES = ("WBC", "RBC", "Platelets")
-ABOUT = {"name": "bccd", "source": "https://github.com/Shenggan/BCCD_Dataset", "licence": "MIT"}
+ABOUT = {
+    "name": "bccd",
+    "source": "https://github.com/Shenggan/BCCD_Dataset",
+    "licence": "MIT",
+    "limits": ["One laboratory.", "Red cells at the border are often unlabelled."],
+}
 
 
 def prepare(arguments: argparse.Namespace) -> Path:

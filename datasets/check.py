@@ -1,83 +1,64 @@
-"""Find twins in prepared sets: the same field twice, in one set, across splits or across sets."""
+"""Audit a folder of images before anything is learnt from it: leaks, twins, wrong labels, odd images, how its classes are spread.
+
+The folder is a prepared set (data.yaml), a crops table (crops.csv), a Pascal VOC folder, or just images with or without labels beside
+them. Nothing in it is changed. The exit code is 1 when a split leaks, 2 for a mistake in the request, else 0.
+"""
 
 import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import convert
-from datasets.twins import Twin, find_twins
-from smear import annotations
-from smear.annotations import IMAGE_SUFFIXES
-from smear.errors import AnnotationError, SmearError
-
-__all__ = ["Twin", "find_twins", "main", "splits_of", "twin_rows"]
-
-
-def splits_of(folder: Path) -> dict[Path, str]:
-    """Every image below a folder with its split, from `data.yaml` when there is one; without, the split is empty.
-
-    Raises:
-        AnnotationError: not a folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise AnnotationError(f"{folder}: no such folder")
-    if (folder / "data.yaml").is_file():
-        prepared = annotations.read_data_yaml(folder / "data.yaml")
-        return {path: split for split, paths in prepared.splits.items() for path in paths}
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise AnnotationError(f"{folder}: no images in it")
-    return dict.fromkeys(found, "")
-
-
-def twin_rows(found: Sequence[Twin], splits: dict[Path, str]) -> list[dict[str, Any]]:
-    """Twins as plain rows: `a`, `b`, `kind`, `transform`, `distance`, `splits` (of a and of b)."""
-    return [{**asdict(t), "a": str(t.a), "b": str(t.b), "splits": [splits[t.a], splits[t.b]]} for t in found]
-
-
-def check(folder: Path, against: Sequence[Path], *, progress: bool = False) -> dict[str, Any]:
-    """Twins within `folder` and between it and each of `against`; `leaks` counts pairs with one image in train and one in val or test."""
-    splits = splits_of(folder)
-    rows = twin_rows(find_twins(list(splits), progress=progress), splits)
-    for other in against:
-        other_splits = splits_of(other)
-        rows += twin_rows(find_twins(list(splits), list(other_splits), progress=progress), splits | other_splits)
-    n_leaks = sum("train" in row["splits"] and bool({"val", "test"} & set(row["splits"])) for row in rows)
-    return {"folder": str(folder), "against": [str(p) for p in against], "n_images": len(splits), "leaks": n_leaks, "twins": rows}
+from datasets import audit_page, convert, data_card, leaks
+from datasets.audit import audit
+from datasets.listing import list_images
+from smear.errors import SmearError
+from smear.report.records import jsonable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    made = argparse.ArgumentParser(prog="python -m datasets.check", description=__doc__)
-    made.add_argument("folder", type=Path, help="a prepared set, or any folder of images")
+    made = argparse.ArgumentParser(prog="python -m datasets.check", description=(__doc__ or "").split("\n\n")[0])
+    made.add_argument("folder", type=Path, help="a prepared set, a crops table, a VOC folder, or any folder of images")
     made.add_argument("--against", type=Path, nargs="*", default=[], metavar="DIR", help="further sets to look for twins in")
-    made.add_argument("--out", type=Path, metavar="DIR", help="where check.json goes")
+    made.add_argument("--out", type=Path, metavar="DIR", help="where check.json and check.html go")
+    made.add_argument("--probabilities", type=Path, metavar="CSV", help="predictions of a crops table, one column a class: better doubts")
+    made.add_argument("--card", action="store_true", help="also write what was found into the data card of a prepared set")
     made.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = made.parse_args(argv)
     try:
-        report = check(arguments.folder, arguments.against, progress=not arguments.quiet)
+        report = audit(arguments.folder, arguments.against, probabilities=arguments.probabilities, progress=not arguments.quiet)
         if arguments.out:
-            text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-            convert.write_changed(arguments.out / "check.json", text.encode())
+            text = json.dumps(jsonable(report), indent=1, ensure_ascii=False) + "\n"
+            convert.write_changed(arguments.out / "check.json", text.encode("utf-8", "replace"))
+            convert.write_changed(arguments.out / "check.html", audit_page.render(report).encode("utf-8", "replace"))
+        if arguments.card:
+            data_card.write_card(list_images(arguments.folder).root, audit=report)
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    print(_table(report))
+    print("\n".join(describe(report)))
     return 1 if report["leaks"] else 0
 
 
-def _table(report: dict[str, Any]) -> str:
-    counts = Counter((row["kind"], " - ".join(s or "no split" for s in row["splits"])) for row in report["twins"])
-    lines = [f"{report['n_images']} images, {len(report['twins'])} pairs of twins, {report['leaks']} of them a leak out of train"]
-    lines += [f"{n:6d}  {kind:5s}  {parts}" for (kind, parts), n in sorted(counts.items())]
-    return "\n".join(lines)
+def describe(report: Mapping[str, Any]) -> list[str]:
+    """The report in a few lines: leaks first, then twins by kind and splits, then problems by kind."""
+    twins, doubts = report["twins"], report["suspects"]
+    lines = [f"{report['n_images']} images, {len(twins)} pairs of twins, {report['leaks']} leaks"]
+    lines += [f"leak: {n} {what}" for what, n in report["leaks_by"].items() if n]
+    lines += [f"{n:6d}  {kind:5s}  {splits}" for kind, splits, n in leaks.count_pairs(twins)]
+    n_contrary = sum("labels" in row for row in twins)
+    lines += [f"{n_contrary:6d}  twins labelled differently"] if n_contrary else []
+    for part in ("images", "labels"):
+        kinds = Counter(problem["problem"] for problem in report[part]["problems"])
+        lines += [f"{n:6d}  {part}: {kind}" for kind, n in sorted(kinds.items())]
+    told = doubts["found"] is not None
+    return [*lines, f"{len(doubts['found']):6d}  suspected label errors" if told else f"suspected labels not told: {doubts['why_not']}"]
 
 
 if __name__ == "__main__":

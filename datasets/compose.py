@@ -66,6 +66,7 @@ def read_set(data: Path, *, progress: bool = False) -> tuple[dict[str, Any], lis
     if unknown:
         raise AnnotationError(f"{data}: names: unknown class {unknown[0]!r}; expected some of WBC, ALL, HEM, RBC, Platelets")
     about = {key: manifest.get(key) for key in ("name", "source", "licence")}
+    about |= {key: manifest[key] for key in ("slide_is", "limits") if key in manifest}
     about |= {"name": about["name"] or data.parent.name, "manifest_sha256": annotations.sha256(data.parent / "manifest.json")}
     entries = {entry["file"]: entry for entry in manifest["files"]}
     found = list(_read_sources(prepared, str(about["name"]), entries, progress=progress))

@@ -9,23 +9,23 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets import data_card, set_files
 from datasets.bars import track
-from smear import annotations, boxes, images
+from datasets.set_files import write_changed
+from smear import annotations, boxes
 from smear.annotations import ManifestEntry
 from smear.errors import AnnotationError, SmearError
-from smear.files import write_atomic
 from smear.models import CropContract
 from smear.types import Detections, Image
 
 SPLITS = ("train", "val", "test")
 CROP_COLUMNS = ("file", "label", "patient", "slide", "field", "split")
-COPIED_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")  # every reader agrees on these; TIFF (16-bit, pages) is decoded to PNG
 MIN_BOX_PX = 1.0  # a smaller box is a slip of the mouse, and ultralytics drops it anyway
 
 
@@ -98,7 +98,7 @@ def write_yolo(
     progress: bool = False,
     **extra: object,
 ) -> Path:
-    """Write a YOLO set (`images/`, `labels/`, `data.yaml`, `manifest.json`); a second equal run changes no file.
+    """Write a YOLO set (`images/`, `labels/`, `data.yaml`, `manifest.json`, its card); a second equal run changes no file.
 
     Args:
         about: `name`, `source`, `licence`, … for the manifest, which also gets `classes`, `objects` per split, `notes` (what was
@@ -117,27 +117,28 @@ def write_yolo(
     notes: defaultdict[str, list[str]] = defaultdict(list)
     objects: dict[str, Counter[str]] = {s: Counter() for s in SPLITS}
     digest = hashlib.sha256()
-    old = _written_before(out)
+    old = set_files.written_before(out)
     for record in track(records, str(about.get("name", "write")), shown=progress, total=total):
         if record.split not in SPLITS:
             raise AnnotationError(f"{record.name}: unknown split {record.split!r}; use one of {SPLITS}")
-        file, sha, shape_hw = _place(out, f"images/{record.split}", record.name, record.source, record.image)
+        file, sha, shape_hw = set_files.place(out, f"images/{record.split}", record.name, record.source, record.image)
         if record.shape_hw not in (None, shape_hw):
             raise AnnotationError(f"{record.source or file}: annotated as {record.shape_hw} (height, width), but it is {shape_hw}")
-        text = _write_labels(annotations.label_path(out / file), record.truth, shape_hw)
+        text = set_files.write_labels(annotations.label_path(out / file), record.truth, shape_hw)
         digest.update(f"{file}\n{text}".encode())
         objects[record.split].update(classes[i] for i in record.truth.labels)
         for note in record.notes:
             notes[note].append(file)
         source_file = record.source_file or (record.source.name if record.source else "")
         entries.append(ManifestEntry(file, sha, record.split, source_file, record.slide, record.patient, record.rbc_px))
-    _check_complete([e.file for e in entries], out)
-    _remove_stale(out, old, {e.file for e in entries}, folder="images")
+    set_files.check_complete([e.file for e in entries], out)
+    set_files.remove_stale(out, old, {e.file for e in entries}, folder="images")
     splits = [s for s in SPLITS if any(e.split == s for e in entries)]
     counts = {s: {"images": sum(e.split == s for e in entries), **{c: objects[s][c] for c in classes}} for s in splits}
     summary = {"classes": list(classes), "objects": counts, "notes": dict(notes), "labels_sha256": digest.hexdigest()}
     data_yaml = annotations.write_data_yaml(out, classes, splits, **extra)
     annotations.write_manifest(out, entries, **{**about, **summary})
+    data_card.write_card(out)
     return data_yaml
 
 
@@ -150,7 +151,7 @@ def write_crops(
     total: int | None = None,
     progress: bool = False,
 ) -> Path:
-    """Write `crops/`, `crops.csv` and `manifest.json`; a second equal run changes no file.
+    """Write `crops/`, `crops.csv`, `manifest.json` and its card; a second equal run changes no file.
 
     Args:
         crop: how the crops were cut from their fields, or None when the source gives crops of its own kind; kept as `crop`
@@ -165,14 +166,14 @@ def write_crops(
     """
     rows: list[dict[str, str]] = []
     entries: list[ManifestEntry] = []
-    old = _written_before(out)
+    old = set_files.written_before(out)
     for r in track(records, str(about.get("name", "write")), shown=progress, total=total):
-        file, sha, _ = _place(out, "crops", r.name, r.source, r.image)
+        file, sha, _ = set_files.place(out, "crops", r.name, r.source, r.image)
         known = (file, r.label, r.patient or "", r.slide or "", r.field or "", r.split)
         rows.append({**dict(zip(CROP_COLUMNS, known, strict=True)), **r.extra})
         entries.append(ManifestEntry(file, sha, r.split, r.source.name if r.source else (r.field or ""), r.slide, r.patient))
-    _check_complete([e.file for e in entries], out)
-    _remove_stale(out, old, {e.file for e in entries}, folder="crops")
+    set_files.check_complete([e.file for e in entries], out)
+    set_files.remove_stale(out, old, {e.file for e in entries}, folder="crops")
     columns = dict.fromkeys([*CROP_COLUMNS, *(k for row in rows for k in row)])
     table = io.StringIO()
     writer = csv.DictWriter(table, list(columns), restval="", lineterminator="\n")
@@ -185,15 +186,8 @@ def write_crops(
         labels.setdefault(split, {})[label] = n
     contract = crop.model_dump() if crop else None
     annotations.write_manifest(out, entries, **{**about, "crop": contract, "labels": labels})
+    data_card.write_card(out)
     return out / "crops.csv"
-
-
-def write_changed(path: Path, content: bytes) -> bool:
-    """Write, all or nothing, unless the file already holds exactly this; True when it was written."""
-    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
-        return False
-    write_atomic(path, content)
-    return True
 
 
 def name_below_split(image: Path) -> str:
@@ -260,63 +254,3 @@ def describe(written: Path) -> list[str]:
     lines = [f"{split}: " + ", ".join(f"{n} {what}" for what, n in row.items()) for split, row in counts.items()]
     lines += [f"note: {note}: {len(files)}, in {', '.join(sorted(set(files))[:3])}" for note, files in manifest.get("notes", {}).items()]
     return [*lines, f"wrote {written}"]
-
-
-def _place(out: Path, folder: str, name: str, source: Path | None, image: Image | None) -> tuple[str, str, tuple[int, int]]:
-    """Put one image at `folder/name` below `out`; returns its relative posix path, SHA-256 and (height, width)."""
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not name:
-        raise AnnotationError(f"{name!r}: not a name below the folder of the set")
-    if (source is None) == (image is None):
-        raise AnnotationError(f"{name}: give either a source file or an image")
-    suffix = ".png"
-    if source is not None:
-        content = _read(source)
-        image = images.decode(content, name=str(source))
-        if source.suffix.lower() in COPIED_SUFFIXES:
-            suffix = source.suffix.lower()
-        else:
-            content = images.encode(image, suffix)
-    else:
-        assert image is not None
-        content = images.encode(image, suffix)
-    file = f"{folder}/{name}{suffix}"
-    write_changed(out / file, content)
-    return file, hashlib.sha256(content).hexdigest(), (image.shape[0], image.shape[1])
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise AnnotationError(f"{source}: cannot read it ({error.strerror})") from error
-
-
-def _write_labels(path: Path, truth: Detections, shape_hw: tuple[int, int]) -> str:
-    text = annotations.labels_text(truth, shape_hw, name=str(path))
-    write_changed(path, text.encode())
-    return text
-
-
-def _written_before(out: Path) -> set[str]:
-    manifest = annotations.read_manifest(out)
-    return {entry["file"] for entry in manifest["files"]} if manifest else set()
-
-
-def _check_complete(files: Sequence[str], out: Path) -> None:
-    if not files:
-        raise AnnotationError(f"{out}: the source gave no image")
-    stems = Counter(str(PurePosixPath(f).with_suffix("")) for f in files)  # labels share the stem, whatever the suffix
-    twice = sorted(stem for stem, n in stems.items() if n > 1)
-    if twice:
-        raise AnnotationError(f"{out}: two images would be written to {twice[0]}; give them different names")
-
-
-def _remove_stale(out: Path, old: set[str], new: set[str], *, folder: str) -> None:
-    """Remove what an earlier run wrote and this one did not; refuse to mix with files that are not ours."""
-    here = {p.relative_to(out).as_posix() for p in (out / folder).rglob("*") if p.suffix.lower() in annotations.IMAGE_SUFFIXES}
-    foreign = sorted(here - old - new)
-    if foreign:
-        raise AnnotationError(f"{out}: {foreign[0]} and {len(foreign) - 1} more are not of this set; choose an empty --out")
-    for file in (here & old) - new:
-        (out / file).unlink()
-        annotations.label_path(out / file).unlink(missing_ok=True)

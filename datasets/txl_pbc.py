@@ -16,7 +16,18 @@ from smear import annotations
 from smear.errors import AnnotationError
 
 CLASSES = ("WBC", "RBC", "Platelets")
-ABOUT = {"name": "txl-pbc", "source": "https://github.com/lugan113/TXL-PBC_Dataset", "licence": "MIT"}
+ABOUT = {
+    "name": "txl-pbc",
+    "source": "https://github.com/lugan113/TXL-PBC_Dataset",
+    "licence": "MIT",
+    "slide_is": "the laboratory that an image is from, told by its size; no slide is known",
+    "labels_from": "boxes pre-drawn by a YOLOv8n and corrected by people, says its source",
+    "limits": [
+        "Labels were pre-drawn by a YOLOv8n: scores flatter YOLO.",
+        "About 1000 images are near single-cell crops with a centred white cell.",
+        "The 640×480 part is BCCD, the 416×416 part recoloured and flipped BCCD, across the splits of both.",
+    ],
+}
 ORIGINS = {(480, 640): "bccd", (416, 416): "bcd", (575, 575): "raabin-wbc"}  # (height, width) → origin; the rest is about 360×363
 OTHER_ORIGIN = "pbc-barcelona"
 
