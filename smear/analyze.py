@@ -102,7 +102,7 @@ class Analyzer:
             image = decode(data, name=one.id, page=one.page)
         except ImageError as error:
             return _Work(one, np.zeros((0, 0, 3), np.uint8), failure=FieldFailure(one, stage, str(error)))
-        return _Work(one, image, seconds={"decode": time.perf_counter() - started})
+        return _Work(one, image, warnings=list(self._plan.warnings), seconds={"decode": time.perf_counter() - started})
 
     def _measure(self, works: Sequence[_Work]) -> None:
         for work in works:

@@ -12,6 +12,7 @@ from detection.detector import YoloDetector
 from smear.analyze import Analyzer
 from smear.errors import ModelError
 from smear.models import Bundle, ModelCard, open_bundle
+from smear.review import review_rule
 from smear.plan import Plan, white_labels
 from smear.runtimes import open_runtime
 from smear.scale import RED_CELL_UM
@@ -34,8 +35,9 @@ class Opened:
     def key(self) -> str:
         """Changes whenever a result could: the cards (with the hashes of the weights) and the settings."""
         parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data"})) for card in self.cards]
+        rule = review_rule(self.settings, self.classifier.card if self.classifier else None)  # may come from the card's metrics
         settings = json.loads(self.settings.model_dump_json(exclude={"detector", "classifier", "threads", "fields_per_batch"}))
-        text = json.dumps([parts, settings], sort_keys=True)
+        text = json.dumps([parts, settings, rule.below], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

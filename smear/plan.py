@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from typing import Self
 
 from smear.models import CropContract, ModelCard
+from smear.review import review_rule
 from smear.scale import MEASURE_CONFIDENCE, Ruler
 from smear.settings import NORMAL_RBC_PX, AnalyzeSettings
 
-DEFAULT_CONFIDENCE, DEFAULT_IOU, DEFAULT_REVIEW = 0.25, 0.5, 0.8  # where a card says nothing
+DEFAULT_CONFIDENCE, DEFAULT_IOU = 0.25, 0.5  # where a card says nothing
 
 
 @dataclass(frozen=True)
 class Plan:
     """How an Analyzer works: the scale and crop contracts, tiling, operating points. White detections above
-    `confidence` are cells; the result keeps all detections above `floor`."""
+    `confidence` are cells; the result keeps all detections above `floor`. `warnings` are said of every field."""
 
     ruler: Ruler | None
     letterbox_px: int
@@ -27,13 +28,18 @@ class Plan:
     tile_px: int = 640
     overlap_px: int = 192
     fields_per_batch: int = 8
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def for_cards(
         cls, settings: AnalyzeSettings, detector: ModelCard, classifier: ModelCard | None = None, *, floor: float | None = None
     ) -> Self:
-        """What the cards say, where the settings do not say otherwise; `floor` None: no detection below `confidence` is kept."""
-        review = classifier.thresholds.get("needs_review", DEFAULT_REVIEW) if classifier else DEFAULT_REVIEW
+        """What the cards say, where the settings do not say otherwise; `floor` None: no detection below `confidence` is kept.
+
+        Raises:
+            ConfigError: an error rate is asked for that the classifier's card knows nothing about.
+        """
+        review = review_rule(settings, classifier)
         red = detector.classes.index(detector.red_class) if detector.red_class else None
         grown = max(1.0, (detector.rbc_px or NORMAL_RBC_PX) / NORMAL_RBC_PX)  # tiles are stated for red cells of NORMAL_RBC_PX
         confidence = settings.confidence or detector.thresholds.get("confidence", DEFAULT_CONFIDENCE)
@@ -45,11 +51,12 @@ class Plan:
             confidence=confidence,
             floor=min(confidence, 1.0 if floor is None else floor),
             iou=settings.iou or detector.thresholds.get("iou", DEFAULT_IOU),
-            review_below=review if settings.review_below is None else settings.review_below,
+            review_below=review.below,
             um_per_px=settings.um_per_px,
             tile_px=round(settings.tile_px * grown),
             overlap_px=round(settings.overlap_px * grown),
             fields_per_batch=settings.fields_per_batch,
+            warnings=(review.warning,) if review.warning else (),
         )
 
     @property
