@@ -12,8 +12,8 @@ from detection.detector import YoloDetector
 from smear.analyze import Analyzer
 from smear.errors import ModelError
 from smear.models import Bundle, ModelCard, open_bundle
-from smear.review import review_rule
 from smear.plan import Plan, white_labels
+from smear.review import review_rule
 from smear.runtimes import open_runtime
 from smear.scale import RED_CELL_UM
 from smear.settings import AnalyzeSettings
