@@ -69,9 +69,10 @@ def analyze_command(options: argparse.Namespace) -> int:
     fields = find_fields(options.folder, slides=options.slides)
     _refuse_inside(options.out, options.folder)
     opened = open_models(settings)
+    _say_review(opened)
     store = Store(options.out, fields, key=opened.key(), with_crops=options.crops)
     outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
-    report = store.finish(outcomes, cards=opened.cards, config=_config(settings, fields=_printable(options.folder)))
+    report = store.finish(outcomes, cards=opened.cards, config=_config(settings, review=opened.review.text, fields=_printable(options.folder)))
     code = _conclude(options.out, report, outcomes)
     _say(export(outcomes, options.out / FOLDER, formats) if formats else {})
     return code
@@ -82,6 +83,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     settings = _settings(options)
     labelled = read_labelled(annotations.read_data_yaml(options.data), options.split)
     opened = open_models(settings)
+    _say_review(opened)
     store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
     classes = opened.classifier.card.classes if opened.classifier else ()
     card = opened.detector.card
@@ -93,7 +95,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     metrics = evaluate(labelled, evidence, question, white_class=card.white_classes[0], detector_classes=card.classes)
     write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
     shown = [e.cells for e in evidence]
-    config = {**_config(settings), "data": options.data.name, "split": options.split}
+    config = {**_config(settings, review=opened.review.text), "data": options.data.name, "split": options.split}
     report = store.finish(shown, cards=opened.cards, config=config, metrics=in_report(metrics))
     print("\n" + "\n".join(metric_lines(metrics)))
     return _conclude(options.out, report, shown)
@@ -183,6 +185,14 @@ def _conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) ->
     return SOME_FAILED if failed else OK
 
 
+def _say_review(opened: Opened) -> None:
+    """Which labels will be accepted, and a warning when none will be."""
+    if opened.classifier:
+        print(f"review: {opened.review.text}")
+    if opened.review.warning:
+        print(f"warning: {opened.review.warning}", file=sys.stderr)
+
+
 def _say(written: Mapping[str, Path]) -> None:
     for name, folder in written.items():
         print(f"{name}: {folder}")
@@ -190,7 +200,7 @@ def _say(written: Mapping[str, Path]) -> None:
 
 def _settings(options: argparse.Namespace) -> AnalyzeSettings:
     given = {"detector": options.detector, "classifier": options.classifier, "device": options.device, "runtime": options.runtime,
-             "um_per_px": options.um_per_px, "confidence": options.confidence}  # fmt: skip
+             "um_per_px": options.um_per_px, "confidence": options.confidence, "max_error": options.max_error}  # fmt: skip
     given |= {"classifier": "null"} if options.classifier == "none" else {}
     flags = [f"{k}={v if v == 'null' else json.dumps(v, ensure_ascii=False)}" for k, v in given.items() if v is not None]
     settings = load(options.config or DEFAULT_CONFIG, AnalyzeSettings, [*options.set, *flags])
@@ -253,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--runtime", help="auto, onnx or openvino")
         command.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
         command.add_argument("--confidence", type=float, help="lowest score of a cell")
+        command.add_argument("--max-error", type=float, metavar="SHARE", help="send to review what keeps more accepted labels wrong, e.g. 0.02")
         command.add_argument("--config", type=Path, help="default: configs/analyze.yaml")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration")
     card = commands.add_parser("card", help=card_command.__doc__)

@@ -13,7 +13,7 @@ from smear.analyze import Analyzer
 from smear.errors import ModelError
 from smear.models import Bundle, ModelCard, open_bundle
 from smear.plan import Plan, white_labels
-from smear.review import review_rule
+from smear.review import ReviewRule, review_rule
 from smear.runtimes import open_runtime
 from smear.scale import RED_CELL_UM
 from smear.settings import AnalyzeSettings
@@ -32,12 +32,17 @@ class Opened:
     def cards(self) -> tuple[ModelCard, ...]:
         return (self.detector.card, *((self.classifier.card,) if self.classifier else ()))
 
+    @property
+    def review(self) -> ReviewRule:
+        """Which cells a person should look at; it may follow from the metrics of the classifier's card."""
+        return review_rule(self.settings, self.classifier.card if self.classifier else None)
+
     def key(self) -> str:
         """Changes whenever a result could: the cards (with the hashes of the weights) and the settings."""
         parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data"})) for card in self.cards]
-        rule = review_rule(self.settings, self.classifier.card if self.classifier else None)  # may come from the card's metrics
-        settings = json.loads(self.settings.model_dump_json(exclude={"detector", "classifier", "threads", "fields_per_batch"}))
-        text = json.dumps([parts, settings, rule.below], sort_keys=True)
+        aside = {"detector", "classifier", "threads", "fields_per_batch", "review_below", "max_error"}
+        settings = json.loads(self.settings.model_dump_json(exclude=aside))
+        text = json.dumps([parts, settings, self.review.below], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
