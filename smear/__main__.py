@@ -72,7 +72,9 @@ def analyze_command(options: argparse.Namespace) -> int:
     _say_review(opened)
     store = Store(options.out, fields, key=opened.key(), with_crops=options.crops)
     outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
-    report = store.finish(outcomes, cards=opened.cards, config=_config(settings, review=opened.review.text, fields=_printable(options.folder)))
+    report = store.finish(
+        outcomes, cards=opened.cards, config=_config(settings, review=opened.review.text, fields=_printable(options.folder))
+    )
     code = _conclude(options.out, report, outcomes)
     _say(export(outcomes, options.out / FOLDER, formats) if formats else {})
     return code
@@ -263,7 +265,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--runtime", help="auto, onnx or openvino")
         command.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
         command.add_argument("--confidence", type=float, help="lowest score of a cell")
-        command.add_argument("--max-error", type=float, metavar="SHARE", help="send to review what keeps more accepted labels wrong, e.g. 0.02")
+        command.add_argument(
+            "--max-error", type=float, metavar="SHARE", help="send to review what keeps more accepted labels wrong, e.g. 0.02"
+        )
         command.add_argument("--config", type=Path, help="default: configs/analyze.yaml")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration")
     card = commands.add_parser("card", help=card_command.__doc__)

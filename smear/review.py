@@ -28,10 +28,10 @@ def review_rule(settings: AnalyzeSettings, classifier: ModelCard | None) -> Revi
         ConfigError: `max_error` without a classifier, or with one whose card has no review curve.
     """
     if settings.review_below is not None:
-        return ReviewRule(settings.review_below, f"labels surer than {settings.review_below:g} are accepted, as was asked for")
+        return ReviewRule(settings.review_below, f"labels at least {settings.review_below:g} sure are accepted, as was asked for")
     if settings.max_error is None:
         below = classifier.thresholds.get("needs_review", DEFAULT_REVIEW) if classifier else DEFAULT_REVIEW
-        return ReviewRule(below, f"labels surer than {below:.3g} are accepted, as the classifier's card says; no error rate is promised")
+        return ReviewRule(below, f"labels at least {below:.3g} sure are accepted, as the classifier's card says; no error rate is promised")
     if classifier is None:
         raise ConfigError("max_error: needs a classifier, and this analysis has none; leave --max-error out")
     curve = classifier.metrics.get(CURVE)
@@ -45,4 +45,4 @@ def review_rule(settings: AnalyzeSettings, classifier: ModelCard | None) -> Revi
     if below_or_none is None:
         return ReviewRule(EVERY_CELL, f"no label is accepted: {curve['n']} validation cells cannot promise {asked}", NO_THRESHOLD)
     promised = f"{asked}, with {100 * PROMISE:g} % confidence, for cells like the {curve['n']} of validation"
-    return ReviewRule(below_or_none, f"labels surer than {below_or_none:.3g} are accepted: {promised}")
+    return ReviewRule(below_or_none, f"labels at least {below_or_none:.3g} sure are accepted: {promised}")
