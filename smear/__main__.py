@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from smear import annotations
 from smear.build import Opened, build_analyzer, make_analyze, open_models
-from smear.cards import parse_answers, write_cards
+from smear.cards import for_cards, parse_answers, write_cards
 from smear.config import load
 from smear.doctor import examine
 from smear.engines import open_engine
@@ -25,7 +25,7 @@ from smear.exports.folder import check_untouched
 from smear.exports.read import read_outcomes
 from smear.files import write_atomic
 from smear.images import find_fields
-from smear.models import open_bundle, record_answers
+from smear.models import open_bundle, record_answers, record_metrics
 from smear.plan import Plan
 from smear.quiet import silence
 from smear.regress import Rule, compare, freeze, gather, open_sides, result_lines
@@ -97,6 +97,10 @@ def evaluate_command(options: argparse.Namespace) -> int:
     metrics = evaluate(labelled, evidence, question, white_class=card.white_classes[0], detector_classes=card.classes)
     write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
     shown = [e.cells for e in evidence]
+    if options.record:
+        told = for_cards(jsonable(metrics), data=options.data.parent.name, split=options.split)
+        for bundle in (b for b in (opened.detector, opened.classifier) if b and b.card.task in told):
+            record_metrics(bundle.root, options.record, told[bundle.card.task])
     config = {**_config(settings, review=opened.review.text), "data": options.data.name, "split": options.split}
     report = store.finish(shown, cards=opened.cards, config=config, metrics=in_report(metrics))
     print("\n" + "\n".join(metric_lines(metrics)))
@@ -245,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     scored = commands.add_parser("evaluate", help=evaluate_command.__doc__)
     scored.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
     scored.add_argument("--split", default="test", choices=("train", "val", "test"))
+    scored.add_argument("--record", metavar="NAME", help="also put the numbers into the cards of both bundles under this name")
     regress = commands.add_parser("regress", help=regress_command.__doc__)
     regress.add_argument("old", type=Path, help="bundle folder")
     regress.add_argument("new", type=Path, help="bundle folder of the same task and classes; the other model stays the one below")

@@ -22,7 +22,7 @@ CHECKLISTS = {"claim_2024": CLAIM_2024, "tripod_ai": TRIPOD_AI}
 ANSWERABLE = fact_names(tuple(CHECKLISTS.values()))  # what `--answer NAME=TEXT` can answer
 COUNTS = ("n", "n_images", "n_fields", "n_truth", "n_found", "n_resamples")
 PARAMETERS = ("confidence", "iou", "positive")
-WORDS = ("split", "note", "stain")
+WORDS = ("split", "note", "stain", "data")
 NOT_FOR = (
     "diagnosis, screening, or any decision about a patient",
     "other specimens, stains or species than those under Data, without an evaluation of one's own",
@@ -73,6 +73,7 @@ def card_record(card: ModelCard, *, model_json_sha256: str | None = None) -> dic
             "splits": card.training.get("splits") or {},
             "training": {k: v for k, v in card.training.items() if k not in ("data", "answers", "splits")},
             "evaluations": told,
+            "operating": {k: v for k, v in (card.metrics.get("operating") or {}).items() if isinstance(v, Mapping)},
             "other_metrics": {k: v for k, v in card.metrics.items() if k not in {e["name"] for e in told}},
             "statistics": statistics,
             "limits": card.limits,
@@ -107,6 +108,20 @@ def count_splits(files: Iterable[tuple[str, str | None, str | None]]) -> dict[st
     return counts
 
 
+def for_cards(metrics: Mapping[str, Any], **about: str) -> dict[str, dict[str, Any]]:
+    """What an evaluation of the whole analysis tells the card of each model, by task; the classifier's only where kinds are known.
+
+    detect: the numbers of the boxes and of the white cells. classify: the labels on true boxes, and `end_to_end`, those of all true cells.
+    Both: `stress` where it was run, and what is in `about`. Curves and single errors stay in the report.
+    """
+    left_out = ("errors", "n_errors", "errors_per_owner", "pr_curves", "cells_on_truth", "end_to_end")
+    told = {"detect": {**{k: v for k, v in metrics.items() if k not in left_out}, **about}}
+    if metrics.get("cells_on_truth"):
+        stress = {"stress": metrics["stress"]} if metrics.get("stress") else {}
+        told["classify"] = {**metrics["cells_on_truth"], "end_to_end": metrics["end_to_end"]["all"], **stress, **about}
+    return told
+
+
 def parse_answers(given: Sequence[str]) -> dict[str, str]:
     """`NAME=TEXT` as typed, by name.
 
@@ -139,7 +154,7 @@ def _evaluation(name: str, block: Mapping[str, Any]) -> dict[str, Any]:
         "per_class": _per_class(block),
         "groups": {k: v for k, v in (block.get("per_stain") or {}).items() if isinstance(v, Mapping)},
         "confusion": {"matrix": block["confusion_matrix"], "classes": block["classes"]} if "confusion_matrix" in block else None,
-        "stress": list(stress.get("conditions", ())) if isinstance(stress, Mapping) else list(stress),
+        "stress": [{"name": "as it is", "level": None, "metrics": stress["baseline"]}, *stress["conditions"]] if stress else [],
     }
 
 
@@ -155,7 +170,7 @@ def _numbers(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             known = intervals.get(key) or {}
             yield prefix + key, {"value": value, **{k: known.get(k) for k in ("low", "high", "n_groups", "method")}}
     if not prefix:
-        for name in ("ultralytics", "per_field", "cells_on_truth"):
+        for name in ("ultralytics", "per_field", "end_to_end"):
             yield from _numbers(block.get(name) or {}, f"{name}.")
 
 

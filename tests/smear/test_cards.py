@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 from smear import __main__
-from smear.cards import ANSWERABLE, card_record, count_splits, evaluations, parse_answers
+from smear.cards import ANSWERABLE, card_record, count_splits, evaluations, for_cards, parse_answers
 from smear.checklists import STATUSES, Checklist, Item, fill
 from smear.checklists.claim import CLAIM_2024
 from smear.checklists.facts import facts
@@ -34,7 +34,7 @@ def full_card() -> ModelCard:
     test = {
         "accuracy": 0.9, "roc_auc": math.nan, "n": 40, "confusion_matrix": [[17, 3], [1, 19]], "classes": ["ALL", "HEM"],
         "per_stain": {"pink": {"n": 40, "roc_auc": 0.75}}, "intervals": {"accuracy": INTERVAL}, "per_field": {"accuracy": 0.5},
-        "stress": {"conditions": [{"name": "blur", "level": 2, "metrics": {"accuracy": 0.61}, "change": {"accuracy": -0.29}}]},
+        "stress": {"baseline": {"accuracy": 0.9}, "conditions": [{"name": "blur", "level": 2, "metrics": {"accuracy": 0.61}}]},
     }  # fmt: skip
     training = {"command": "python -m classification.train --seed 3", "seed": 3, "versions": {"torch": "2"}, "git": "abc"}
     training |= {"splits": {"train": {"files": 20, "slides": 4, "patients": 3}, "test": {"files": 9, "slides": 2, "patients": 2}}}
@@ -122,6 +122,14 @@ class TestRecord:
         record = card_record(full_card())
         assert [e["name"] for e in record["evaluations"]] == ["test"]
         assert record["other_metrics"] == {"onnx_error": 0.001}
+
+    def test_an_evaluation_of_the_whole_tells_each_model_its_part(self):
+        metrics = {"map50": 0.9, "n_images": 3, "pr_curves": {}, "errors": [], "stress": {"baseline": {}, "conditions": []}}
+        assert set(for_cards(metrics)) == {"detect"}
+        told = for_cards(metrics | {"cells_on_truth": {"accuracy": 0.8, "n": 5}, "end_to_end": {"all": {"accuracy": 0.7}}}, data="bccd")
+        assert set(told["detect"]) == {"map50", "n_images", "stress", "data"}
+        numbers = {row["key"]: row["value"] for row in evaluations({"bccd": told["classify"]})[0]["numbers"]}
+        assert numbers == {"accuracy": 0.8, "end_to_end.accuracy": 0.7}
 
     def test_no_metrics_no_evaluations(self):
         assert evaluations({}) == []

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +267,15 @@ class TestEvaluate:
         run(labelled.parent / "images", tmp_path / "plain")
         evaluated, plain = ([{**r, "field": Path(r["field"]).name, "slide": ""} for r in rows_of(tmp_path / o)] for o in ("out", "plain"))
         assert evaluated == plain
+
+    def test_its_numbers_can_be_put_into_the_cards_of_both_models(self, labelled, models, tmp_path):
+        shutil.copytree(models, tmp_path / "models")
+        given_out = ["--out", str(tmp_path / "out"), "--record", "here"]
+        assert __main__.main(["evaluate", "--data", str(labelled), *given_out, *given(tmp_path / "models")]) == 0
+        for name, key in (("detector", "white_recall"), ("classifier", "end_to_end.accuracy")):
+            evaluation = json.loads((tmp_path / "models" / name / "card.json").read_text())["evaluations"][0]
+            assert (evaluation["name"], evaluation["split"]) == ("here", "test")
+            assert [row["value"] for row in evaluation["numbers"] if row["key"] == key] == [1]
 
     def test_without_a_classifier_detection_alone_is_scored(self, labelled, models, tmp_path):
         command = ["evaluate", "--data", str(labelled), "--out", str(tmp_path / "out"), *given(models)]
