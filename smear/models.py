@@ -181,6 +181,18 @@ def record_metrics(folder: Path, name: str, metrics: Mapping[str, Any], *, thres
     return _write_card(Path(folder), card.model_copy(update=changes))
 
 
+def record_calibration(folder: Path, temperature: float, thresholds: Mapping[str, float], metrics: Mapping[str, Any]) -> ModelCard:
+    """Put what validation cells decided into the card of a classifier, all at once; other thresholds and metrics stay.
+
+    Raises:
+        ModelError: as `open_bundle`.
+        OSError: the card cannot be written.
+    """
+    card = open_bundle(folder).card
+    changes = {"thresholds": {**card.thresholds, **thresholds}, "metrics": {**card.metrics, **metrics}}
+    return _write_card(Path(folder), card.model_copy(update={"temperature": temperature, **changes}))
+
+
 def record_answers(folder: Path, answers: Mapping[str, str]) -> ModelCard:
     """Put people's answers to open questions of the model card into `training["answers"]`; an empty text takes one back.
 
