@@ -14,6 +14,11 @@ CELL_METRICS = {  # key: heading
     "specificity": "Specificity", "npv": "NPV", "f1": "F1", "f1_weighted": "Weighted F1", "roc_auc": "ROC area", "pr_auc": "PR area",
     "brier": "Brier score", "ece": "Calibration error",
 }  # fmt: skip
+STRESS_NAMES = CELL_METRICS | {
+    "map50": "mAP@50", "map50_95": "mAP@50-95", "white_recall": "White cells found", "white_precision": "… and truly white",
+    "n_review_share": "To review",
+}  # fmt: skip
+FULL_HEAT = 0.3  # a change of this much has the deepest colour
 OWNER_WORDS = {
     "right": "found and right",
     "found": "found",
@@ -90,8 +95,12 @@ def stress_table(stress: Mapping[str, Any]) -> dict[str, Any]:
     for condition in conditions:
         cells = [_stress_cell(key, condition, baseline) for key in columns]
         groups.setdefault(condition["name"], []).append({"level": condition.get("level"), "cells": cells})
-    return {"columns": columns, "baseline": [baseline[key] for key in columns], "groups": groups, "n_fields": stress.get("n_fields"),
-            "worst": stress.get("worst") or {}}  # fmt: skip
+    return {
+        "columns": [STRESS_NAMES.get(key, key.replace("_", " ")) for key in columns],
+        "baseline": [baseline[key] for key in columns],
+        "groups": groups,
+        "n_fields": stress.get("n_fields"),
+    }
 
 
 def _stress_cell(key: str, condition: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,9 +110,6 @@ def _stress_cell(key: str, condition: Mapping[str, Any], baseline: Mapping[str, 
         change = value - baseline[key]
     gain = 0.0 if change is None else -change if "review" in key else change  # more cells to review is a loss
     return {"value": value, "change": change, "heat": max(-1.0, min(1.0, gain / FULL_HEAT))}
-
-
-FULL_HEAT = 0.3  # a change of this much has the deepest colour
 
 
 def _method(intervals: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ OWNERS = {  # in the order shown: what it is called, and whose error it is
     "debris": ("Extra: debris", "detector"),
     "red cell or platelet": ("Extra: red cell or platelet", "detector"),
     "duplicate": ("Extra: duplicate", "detector"),
-    "ignored": ("Extra: in an ignored region", "nobody"),
+    "ignored": ("Extra: in an ignored region", ""),
 }
 
 
@@ -71,7 +71,7 @@ def owner_title(owner: str) -> str:
 
 
 def owner_fault(owner: str) -> str:
-    """Whose error it is: detector, classifier, nobody, or "" when unknown."""
+    """Whose error it is: detector, classifier, or "" when unknown."""
     return OWNERS.get(owner, ("", ""))[1]
 
 

@@ -117,10 +117,16 @@ def _rows(fold: _Fold, cards: Sequence[ModelCard]) -> dict[str, Any]:
 
 
 def _warnings(warned: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Each kind of warning with its fields, the most frequent first."""
+    """Each kind of warning with its fields, the most frequent first; those that differ after the colon, in their numbers, are one kind."""
+    kinds: dict[str, dict[str, None]] = {}
+    texts: dict[str, list[str]] = {}
+    for text, ids in warned.items():
+        kind = text.split(": ", 1)[0]
+        kinds[kind] = kinds.get(kind, {}) | dict.fromkeys(ids)
+        texts.setdefault(kind, []).append(text)
+    rows = [(texts[kind][0] if len(texts[kind]) == 1 else kind, sorted(ids)) for kind, ids in kinds.items()]
     return [
-        {"warning": text, "n_fields": len(ids), "fields": sorted(ids)[:EXAMPLES]}
-        for text, ids in sorted(warned.items(), key=lambda item: (-len(item[1]), item[0]))
+        {"warning": name, "n_fields": len(ids), "fields": ids[:EXAMPLES]} for name, ids in sorted(rows, key=lambda r: (-len(r[1]), r[0]))
     ]
 
 
@@ -138,6 +144,7 @@ def _field_row(result: FieldResult) -> dict[str, Any]:
         "scale_spread": result.scale.spread,
         "scale_n": result.scale.n,
         "scale_source": result.scale.source,
+        "quality": getattr(result, "quality", {}),
         "warnings": list(result.warnings),
         "seconds": sum(result.seconds.values()),
     }

@@ -86,7 +86,9 @@ def test_the_report_of_fixed_outcomes_stays_as_it_was_read(name: str, tmp_path: 
 
 
 def test_records_of_this_schema_stay_readable() -> None:
-    assert [to_json(o) for o in outcomes()] == json.loads((HERE / "outcomes.json").read_text(encoding="utf-8"))
+    known = json.loads((HERE / "outcomes.json").read_text(encoding="utf-8"))
+    written = [to_json(o) for o in outcomes()]
+    assert [{key: new[key] for key in old} for old, new in zip(known, written, strict=True)] == known  # later keys may have been added
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def test_an_error_is_enlarged_by_its_own_anchor_and_embedded_once():
 def test_stress_shows_each_condition_with_its_change():
     text = text_of(full_page())
     assert "blur 2 0.600 −0.300" in text
-    assert "n review share" in text
+    assert "mAP@50 To review" in text
 
 
 def test_the_blast_estimate_comes_with_its_interval_and_verdict():

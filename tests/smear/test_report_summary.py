@@ -100,6 +100,30 @@ def test_warnings_are_counted_and_their_fields_named():
     ]
 
 
+def test_warnings_that_differ_in_their_numbers_are_one_kind():
+    fields = [result(f"{i}.png", "s", [], warnings=(f"out of focus: 0.{i}, trained from 0.3",)) for i in (1, 2)]
+    assert summarise(fields)["warnings"] == [{"warning": "out of focus", "n_fields": 2, "fields": ["s/1.png", "s/2.png"]}]
+    assert [w["warning"] for w in summarise(fields[:1])["warnings"]] == ["out of focus: 0.1, trained from 0.3"]
+
+
+def test_every_slide_and_all_together_have_a_blast_estimate_with_the_rates_of_the_card():
+    rates = {"sensitivity": {"k": 87, "n": 100}, "specificity": {"k": 80, "n": 100}}
+    card = ModelCard(name="c", task="classify", architecture="d", classes=("ALL", "HEM"), input_px=64, normalise="unit", head="sigmoid",
+                     metrics={"operating": rates})  # fmt: skip
+    report = summarise(outcomes(), cards=[card])
+    for row, (k, n) in zip([*report["slides"], report["total"]], [(0, 1), (2, 3), (2, 4)], strict=True):
+        assert (row["blasts"]["k"], row["blasts"]["n"]) == (k, n)
+        assert row["blasts"]["sensitivity"] == {"k": 87, "n": 100}
+        assert 0 <= row["blasts"]["adjusted_low"] <= row["blasts"]["adjusted"] <= row["blasts"]["adjusted_high"] <= 1
+        assert row["blasts"]["n_review"] == row["n_needs_review"]
+    assert summarise(outcomes())["total"]["blasts"]["adjusted"] is None
+
+
+def test_a_classifier_that_knows_no_blasts_gives_no_estimate():
+    report = summarise([result("a.png", "s", [0.9], classes=("eosinophil", "basophil"))])
+    assert report["total"]["blasts"] is None
+
+
 def test_without_a_classifier_there_are_counts_but_no_shares():
     total = summarise([result("a.png", "s1", [0.5, 0.5], 10, classes=())])["total"]
     assert (total["n_white"], total["n_labelled"], total["n_needs_review"], total["labels"]) == (2, 0, 2, {})

@@ -8,20 +8,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 INK, QUIET, RULE = "#26241f", "#6f6b63", "#e4e0d8"
 ACCENT = "#00619a"
 COLOURS = ("#00785a", "#8a8378", "#9a6a00", "#a8507f", "#00619a")  # white cells, red cells and platelets as in the annotated fields
 LINES = ("-", "--", "-.", ":")
 FONTS = "Inter, 'Source Sans 3', 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"  # those of the page
-SIZE_INCHES = (3.9, 3.1)
-AXES = (0.15, 0.16, 0.84, 0.82)  # left, bottom, width, height as shares of the figure: room for the labels
+LARGE, SMALL = (3.9, 3.0), (2.75, 2.3)  # inches; the page shows them at about this size
+MARGINS = (0.56, 0.46, 0.14, 0.08)  # inches left, below, right, above the axes: room for the labels
 SETTINGS = {
     "svg.hashsalt": "leukofield",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
+    "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": RULE,
     "axes.labelcolor": QUIET,
@@ -45,7 +46,7 @@ def precision_recall_figure(curves: Mapping[str, Sequence[float]]) -> str:
         if curves:
             axes.legend(loc="lower left")
 
-    return _svg(paint)
+    return _svg(paint, LARGE)
 
 
 def reliability_figure(stated: Sequence[float], observed: Sequence[float], n: Sequence[int]) -> str:
@@ -59,7 +60,7 @@ def reliability_figure(stated: Sequence[float], observed: Sequence[float], n: Se
         axes.scatter(x, y, s=12 + 140 * k / max([1, *k]), color=ACCENT, linewidths=0)
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability stated", ylabel="share observed")
 
-    return _svg(paint)
+    return _svg(paint, SMALL)
 
 
 def risk_coverage_figure(coverage: Sequence[float], risk: Sequence[float]) -> str:
@@ -71,16 +72,20 @@ def risk_coverage_figure(coverage: Sequence[float], risk: Sequence[float]) -> st
         axes.plot(x, y, color=ACCENT, linewidth=1.8)
         axes.fill_between(x, y, color=ACCENT, alpha=0.08, linewidth=0)
         axes.set(xlim=(0, 1.01), ylim=(0, max(0.05, 1.1 * float(y.max(initial=0)))))
-        axes.set(xlabel="share of cells that is not sent to review", ylabel="errors among them")
+        axes.set(xlabel="share of cells kept", ylabel="share of them wrong")
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
-    return _svg(paint)
+    return _svg(paint, SMALL)
 
 
-def _svg(paint: Callable[[Axes], None]) -> str:
+def _svg(paint: Callable[[Axes], None], size_inches: tuple[float, float]) -> str:
+    (width, height), (left, below, right, above) = size_inches, MARGINS
+    place = (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height)
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=SIZE_INCHES)
+        figure = Figure(figsize=size_inches)
         FigureCanvasSVG(figure)
-        axes = figure.add_axes(AXES)
+        axes = figure.add_axes(place)
         axes.grid(color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)

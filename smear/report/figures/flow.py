@@ -27,7 +27,7 @@ def flow_figure(nodes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str,
     _check(shown, links)
     columns = 1 + max(node["column"] for node in shown)
     unit = HEIGHT / max(sum(n["n"] for n in shown if n["column"] == c) for c in range(columns))
-    tops = _tops(shown, unit)
+    tops = _tops(shown, links, unit)
     bottom = max(tops[node["id"]] + max(node["n"] * unit, LINE_PX) for node in shown)
     shapes = [*_bands(shown, links, tops, unit), *(_box(node, tops[node["id"]], unit) for node in shown)]
     spoken = ", ".join(f"{node['label']} {node['n']}" for node in shown)
@@ -42,14 +42,29 @@ def _check(nodes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]
                 raise ValueError(f"flow: more than {node['n']} cells at {node['id']!r} ({end})")
 
 
-def _tops(nodes: Sequence[Mapping[str, Any]], unit: float) -> dict[str, float]:
-    """The upper edge of every node, its column stacked from the top."""
+def _tops(nodes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]], unit: float) -> dict[str, float]:
+    """The upper edge of every node: columns are stacked from the top; nodes that no link joins to those above begin below all of them."""
+    group = _groups(nodes, links)
+    n_columns = 1 + max(node["column"] for node in nodes)
     tops: dict[str, float] = {}
-    ends: dict[int, float] = {}
-    for node in nodes:
-        tops[node["id"]] = ends.get(node["column"], 2.0)
-        ends[node["column"]] = tops[node["id"]] + max(node["n"] * unit, LINE_PX) + GAP
+    ends = dict.fromkeys(range(n_columns), 2.0)
+    last = None
+    for node in sorted(nodes, key=lambda n: group[n["id"]]):  # stable: the order given, group by group
+        if group[node["id"]] != last:
+            last, ends = group[node["id"]], dict.fromkeys(range(n_columns), max(ends.values()))
+        tops[node["id"]] = ends[node["column"]]
+        ends[node["column"]] += max(node["n"] * unit, LINE_PX) + GAP
     return tops
+
+
+def _groups(nodes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Which nodes hang together: the place of the first node of each group, by id."""
+    group = {node["id"]: i for i, node in enumerate(nodes)}
+    for _ in nodes:  # each round joins neighbours; a chain of all nodes needs this many
+        for link in links:
+            if link["source"] in group and link["target"] in group:
+                group[link["source"]] = group[link["target"]] = min(group[link["source"]], group[link["target"]])
+    return group
 
 
 def _bands(nodes: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]], tops: Mapping[str, float], unit: float) -> list[str]:
