@@ -26,6 +26,7 @@ HOME_OF = {
     "onnxruntime": {"smear/runtimes/onnx.py"},
     "openvino": {"smear/runtimes/openvino.py"},
     "PIL": {"smear/images.py"},
+    "polars": {"smear/exports/parquet.py"},
     "ray": {"smear/engines/ray.py"},
 }
 TORCH_ROOMS = ("detection/", "classification/", "smear/runtimes/torch.py")

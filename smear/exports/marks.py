@@ -79,9 +79,9 @@ def marks_of(result: FieldResult) -> Iterator[Mark]:
     """The detections of a field in their order, white cells as the classifier labelled them."""
     cells = {int(row): cell for row, cell in zip(np.flatnonzero(result.is_white), result.cells(), strict=True)}
     found = result.detections
-    for row in range(len(found)):
+    corners = found.boxes.astype(np.float64).round(DIGITS).tolist()
+    for row, (x0, y0, x1, y1) in enumerate(corners):
         name, score = result.detector_classes[found.labels[row]], shortest(found.scores[row])
-        x0, y0, x1, y1 = (round(float(v), DIGITS) for v in found.boxes[row])
         cell = cells.get(row)
         if cell is None:
             yield Mark((x0, y0, x1, y1), name, name, score)

@@ -53,7 +53,7 @@ def document(
         if attributes:
             _add_attributes(ElementTree.SubElement(item, "attributes"), attributes)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8") + b"\n"
+    return (ElementTree.tostring(root, encoding="unicode") + "\n").encode()  # by way of text: straight to bytes is much slower
 
 
 def _add_attributes(parent: ElementTree.Element, attributes: Mapping[str, str]) -> None:
