@@ -156,10 +156,11 @@ def _show(metrics: dict[str, Any]) -> None:
     ar = metrics["ar"]
     print(f"\naverage recall: {ar['ar']:.4f} of all detections, {ar['ar100']:.4f} of 100 a class and field, {ar['ar10']:.4f} of 10")
     if metrics["by_size"]:
-        print(f"\n{'diameter in red cells':<34}{'cells':>7}{'AP@50':>9}{'AP@50-95':>10}{'recall':>9}")
+        print(f"\n{'diameter in red cells':<34}{'cells':>7}{'AP@50':>9}{'AP@50-95':>10}{'recall':>9}  AP@50 of the classes (cells)")
     for name, part in metrics["by_size"].items():
         label = f"{name}, {part['low_rbc']:g} to {part['high_rbc']:g}".replace(" to nan", " and more")
-        print(f"{label:<34}{part['n_truth']:>7}{part['ap50']:>9.4f}{part['ap50_95']:>10.4f}{part['ar']:>9.4f}")
+        classes = ", ".join(f"{c} {row['ap50']:.3f} ({row['n_truth']})" for c, row in part["per_class"].items())
+        print(f"{label:<34}{part['n_truth']:>7}{part['ap50']:>9.4f}{part['ap50_95']:>10.4f}{part['ar']:>9.4f}  {classes}")
 
 
 if __name__ == "__main__":

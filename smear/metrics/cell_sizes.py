@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from smear import boxes
 from smear.metrics import coco
-from smear.metrics.coco import mean_of_known
 from smear.metrics.detection import checked
 from smear.scale import RED_CELL_UM
 from smear.types import Detections
@@ -27,7 +26,8 @@ def by_size(
     """COCO's average precision and recall of the cells of each size bin; all shares in [0, 1].
 
     A cell's diameter is the root of its box area. As in COCO, true cells of other sizes are ignored, and so are detections that match
-    none or one of these; a bin's average is over the classes that occur in it.
+    none or one of these. A bin's mean is weighted by the true cells of each class: one platelet
+    among white cells must not be half of it.
 
     Args:
         rulers_px: the red-cell diameter of each field, pixels; NaN when unknown, and the field is left out.
@@ -79,9 +79,7 @@ def _bin(precision: NDArray[np.float64], recall: NDArray[np.float64], n_truth: N
     """Averages of one bin from (10, 101, C) precision and (10, C) recall."""
     ap50, ap50_95, ar = precision[0].mean(axis=0), precision.mean(axis=(0, 1)), recall.mean(axis=0)  # (C,)
     return {
-        "ap50": mean_of_known(ap50),
-        "ap50_95": mean_of_known(ap50_95),
-        "ar": mean_of_known(ar),
+        **{key: _weighted(values, n_truth) for key, values in (("ap50", ap50), ("ap50_95", ap50_95), ("ar", ar))},
         "n_truth": int(n_truth.sum()),
         "per_class": {
             name: {"ap50": float(ap50[k]), "ap50_95": float(ap50_95[k]), "ar": float(ar[k]), "n_truth": int(n_truth[k])}
@@ -89,6 +87,11 @@ def _bin(precision: NDArray[np.float64], recall: NDArray[np.float64], n_truth: N
             if n_truth[k]
         },
     }
+
+
+def _weighted(values: NDArray[np.float64], n_truth: NDArray[np.int64]) -> float:
+    there = n_truth > 0
+    return float(np.average(values[there], weights=n_truth[there])) if there.any() else math.nan
 
 
 def _count(truths: Sequence[Detections], n_classes: int, areas: Sequence[tuple[float, float]]) -> NDArray[np.int64]:
