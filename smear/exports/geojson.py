@@ -1,4 +1,4 @@
-"""Results as GeoJSON for QuPath: one file a field, to be dragged onto the image that is open there.
+"""Results as GeoJSON for QuPath: one file a field, to be imported into the image that is open there.
 
 Format: RFC 7946 in pixels of the full-size image, origin top-left, with the properties of QuPath 0.4 and later (QuPathTypeAdapters):
 `objectType`, `classification` {name, color}, `measurements` (numbers), `metadata` (text). The file also names its image and size,
