@@ -1,14 +1,20 @@
 """What validation decides after training: the temperature, when to ask for a review, and how well stains are crossed."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
+from classification.crops import GROUPS, CropTable
+from smear.errors import AnnotationError
 from smear.metrics.classification import roc_auc
+from smear.metrics.conformal import conformal_key, conformal_thresholds, review_curve
 
+ALPHAS = (0.05, 0.1)  # chances that a label set misses the truth, for which the card holds thresholds
 TEMPERATURES = (0.05, 20.0)  # beyond this a network is broken rather than over-confident
 
 
@@ -89,3 +95,42 @@ def pair_aucs(
 def worst(aucs: dict) -> float:
     """The smallest area; NaN when there is none."""
     return min(aucs.values(), default=math.nan)
+
+
+def require_disjoint(table: CropTable, calibration: NDArray[np.int64], training: NDArray[np.int64]) -> None:
+    """Check that the rows that calibrate share no patient, slide, field or group with those that train, and that this can be known.
+
+    Raises:
+        AnnotationError: a row of either names none of these, or a group has rows in both.
+    """
+    sources = table.column("source")
+    for key in GROUPS:
+        values = table.column(key)
+        both = {(s, v) for s, v in _pairs(sources, values, calibration) if v} & set(_pairs(sources, values, training))
+        if both:
+            source, value = min(both)
+            raise AnnotationError(
+                f"{key} {value!r} of {source} has crops to train and to calibrate on; all crops of one {key} belong to one split"
+            )
+    for rows, what in ((calibration, "calibrate"), (training, "train")):
+        known = np.any([table.column(key)[rows] != "" for key in GROUPS], axis=0)
+        if not known.all():
+            path = table.paths[rows[int(np.flatnonzero(~known)[0])]]
+            raise AnnotationError(f"{path}: names no patient, slide, field or group; crops to {what} on must, or they cannot be kept apart")
+
+
+def promises(
+    probabilities: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], groups: Sequence[str], *, unit: str, data: str
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """What validation cells (N, C), (N,) can promise: the review curve for `ModelCard.metrics`, the label-set thresholds for `.thresholds`.
+
+    groups: (N,) the slide, or other `unit`, of each cell. data: the names of the sets.
+    """
+    best, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
+    curve = {**review_curve(best, is_wrong, groups), "unit": unit, "split": "val", "set": data, "chosen_on": "validation"}
+    found = {alpha: conformal_thresholds(probabilities, labels, alpha) for alpha in ALPHAS}
+    return curve, {conformal_key(alpha, name): float(v) for alpha, values in found.items() for name, v in zip(classes, values, strict=True)}
+
+
+def _pairs(sources: NDArray[np.str_], values: NDArray[np.str_], rows: NDArray[np.int64]) -> list[tuple[str, str]]:
+    return list(zip(sources[rows].tolist(), values[rows].tolist(), strict=True))

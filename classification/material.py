@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from classification.calibration import require_disjoint
 from classification.crops import CropTable, load_images, read_crops
 from classification.settings import TrainSettings
 from smear.cards import count_splits
@@ -58,6 +59,7 @@ def prepare(settings: TrainSettings, data: Sequence[Path]) -> Material:
         missing = [c for i, c in enumerate(table.classes) if not (table.labels[rows] == i).any()]
         if missing:
             raise AnnotationError(f"{', '.join(map(str, data))}: split {name!r} has no crop of class {missing[0]!r}")
+    require_disjoint(table, val, train)
     by_stain = settings.select != "val_auc" or settings.balance.by == "class_stain"
     if by_stain and not (stains[np.concatenate([train, val])] != "").all():
         raise ConfigError(

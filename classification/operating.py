@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from classification.crops import CropTable
 from smear.errors import ConfigError
+from smear.metrics.clusters import counts_of_next_group
 from smear.metrics.operating import at_threshold, choose_threshold, share_of
 from smear.metrics.statistics import name_groups
 from smear.models import ModelCard
@@ -62,6 +63,8 @@ def count_for_card(card: ModelCard, table: CropTable, probabilities: NDArray[np.
     """Sensitivity and specificity as counts, from cells that neither trained nor tuned it, for `ModelCard.metrics["operating"]`.
 
     They are those of the label that an analysis gives, the most probable class: what corrects a count must be measured the way it counts.
+    `next_slide` of each holds the counts, not whole, that are worth as much for a slide not seen: slides differ more than their cells
+    say (`smear.metrics.clusters`), and a blast count is corrected with these.
 
     Raises:
         ConfigError: the cells were trained or tuned on, or one kind of cell is missing.
@@ -75,9 +78,15 @@ def count_for_card(card: ModelCard, table: CropTable, probabilities: NDArray[np.
     if is_true.all() or not is_true.any():
         raise ConfigError(f"--operating: needs cells of {table.classes[0]} and of another class; there are not both")
     groups, unit = cell_groups(table)
+
+    def rate(cells: NDArray[np.bool_]) -> dict[str, Any]:
+        right, whose = (called == is_true)[cells], np.array(groups)[cells]
+        k, n = counts_of_next_group(right, whose)
+        return {**share_of(int(right.sum()), len(right)), "next_slide": {"k": k, "n": n, "n_groups": len(set(whose.tolist()))}}
+
     return {
-        "sensitivity": share_of(int((is_true & called).sum()), int(is_true.sum())),
-        "specificity": share_of(int((~is_true & ~called).sum()), int((~is_true).sum())),
+        "sensitivity": rate(is_true),
+        "specificity": rate(~is_true),
         "labelled_by": "most probable class",
         "positive": table.classes[0],
         "split": split,

@@ -19,12 +19,12 @@ from tqdm import tqdm
 from classification import run_folder
 from classification.augment import build_augmentation
 from classification.batches import Batches, epoch_order, sample_weights
-from classification.calibration import fit_temperature, review_threshold, to_probabilities
+from classification.calibration import fit_temperature, promises, review_threshold, to_probabilities
 from classification.evaluate import write_predictions
 from classification.export import write_bundle
 from classification.material import Material, prepare
 from classification.networks import HEADS, Network, build, load_weights
-from classification.operating import POINT, THRESHOLD, choose_point
+from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
 from classification.selection import best_epoch, describe_predictions, has_stalled, validation_scores
 from classification.settings import TrainSettings
 from classification.steps import (
@@ -41,6 +41,7 @@ from classification.steps import (
 from smear.config import load
 from smear.errors import ConfigError, SmearError, TrainingError
 from smear.models import ModelCard
+from smear.review import CURVE
 
 N_PROBE = 64  # real crops on which the ONNX file is compared with torch
 FLAGS = ("model", "weights", "epochs", "batch", "imgsz", "device", "seed")
@@ -150,6 +151,9 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
     probabilities = to_probabilities(logits, temperature)
     review = review_threshold(probabilities, labels[val], accuracy=settings.review.accuracy, max_share=settings.review.max_share)
     metrics = {"validation": describe_predictions(labels[val], probabilities, stains[val], settings.classes, min_cells=settings.min_cells)}
+    groups, unit = cell_groups(material.table.take(val))
+    names = ", ".join(str(about["name"]) for about in material.table.about)
+    metrics[CURVE], sets = promises(probabilities, labels[val], settings.classes, groups, unit=unit, data=names)
     metrics[POINT] = choose_point(
         labels[val], probabilities, settings.classes, rule=settings.operating.rule, target=settings.operating.sensitivity
     )
@@ -169,7 +173,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
         normalise=settings.normalise,
         head=HEADS[settings.head].kind,
         crop=material.table.contract,
-        thresholds={"needs_review": review, THRESHOLD: metrics[POINT]["threshold"]},
+        thresholds={"needs_review": review, THRESHOLD: metrics[POINT]["threshold"], **sets},
         temperature=temperature,
         metrics=metrics,
         training={

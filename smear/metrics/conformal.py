@@ -117,6 +117,17 @@ def conformal_thresholds(probabilities: NDArray[np.floating], labels: NDArray[np
     return found
 
 
+def conformal_key(alpha: float, name: str) -> str:
+    """Where `ModelCard.thresholds` holds the threshold of one class."""
+    return f"conformal_{alpha:g}_{name}"
+
+
+def thresholds_of_card(thresholds: Mapping[str, float], classes: Sequence[str], alpha: float) -> NDArray[np.float64] | None:
+    """The (C,) thresholds of a card for `label_sets`; None when it has none for this alpha."""
+    found = [thresholds.get(conformal_key(alpha, name)) for name in classes]
+    return None if None in found else np.array(found, np.float64)
+
+
 def label_sets(probabilities: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.bool_]:
     """(N, C) bool: the classes that a cell may be. The most probable one always is; with two the cell is in doubt. N may be 0."""
     probabilities = np.asarray(probabilities, np.float64)
