@@ -12,28 +12,29 @@ from typing import Any
 from tqdm import tqdm
 
 from smear import annotations
-from smear.build import Opened, build_analyzer, make_analyze, open_models
+from smear.build import Opened, make_analyze, open_models
 from smear.cards import for_cards, parse_answers, write_cards
 from smear.config import load
 from smear.doctor import examine
 from smear.engines import open_engine
 from smear.errors import ConfigError, SmearError
-from smear.evaluate import FLOOR, Labelled, ask, evaluate, read_labelled
-from smear.evidence import Evidence, EvidenceStore, Question
+from smear.evaluate import read_labelled
+from smear.evaluation import gather, question_of, score, stress
 from smear.exports import FOLDER, FORMATS, export, parse_formats
 from smear.exports.folder import check_untouched
 from smear.exports.read import read_outcomes
 from smear.files import write_atomic
 from smear.images import find_fields
 from smear.models import open_bundle, record_answers, record_metrics
-from smear.plan import Plan
 from smear.quiet import silence
-from smear.regress import Rule, compare, freeze, gather, open_sides, result_lines
+from smear.regress import Rule, compare, freeze, open_sides, result_lines
+from smear.regress import gather as gather_side
 from smear.report.console import in_report, metric_lines
 from smear.report.records import jsonable
 from smear.settings import AnalyzeSettings
 from smear.store import FOLDERS, Store
-from smear.types import Field, FieldFailure, Image, Outcome
+from smear.stress import stress_lines
+from smear.types import Field, FieldFailure, Outcome
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "analyze.yaml"
 ROOT = Path(__file__).parent.parent
@@ -87,14 +88,12 @@ def evaluate_command(options: argparse.Namespace) -> int:
     opened = open_models(settings)
     _say_review(opened)
     store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
-    classes = opened.classifier.card.classes if opened.classifier else ()
-    card = opened.detector.card
-    plan = Plan.for_cards(settings, card, opened.classifier.card if opened.classifier else None)
-    question = ask(labelled, classes, white_classes=card.white_classes, confidence=plan.confidence)
-    evidence = _gather(
-        opened, labelled, question, EvidenceStore(store, labelled.fields, labelled.truths, key=opened.key(), question=question)
-    )
-    metrics = evaluate(labelled, evidence, question, white_class=card.white_classes[0], detector_classes=card.classes)
+    question = question_of(opened, labelled)
+    evidence = gather(opened, labelled, question, store, progress=partial(tqdm, total=len(labelled.fields), desc="evaluate", unit="field"))
+    metrics = score(opened, labelled, question, evidence)
+    if options.stress is not None:
+        bar = partial(tqdm, desc="stress", unit="condition")
+        metrics["stress"] = stress(opened, labelled, question, options.out, n_fields=options.stress or None, progress=bar)
     write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
     shown = [e.cells for e in evidence]
     if options.record:
@@ -103,7 +102,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
             record_metrics(bundle.root, options.record, told[bundle.card.task])
     config = {**_config(settings, review=opened.review.text), "data": options.data.name, "split": options.split}
     report = store.finish(shown, cards=opened.cards, config=config, metrics=in_report(metrics))
-    print("\n" + "\n".join(metric_lines(metrics)))
+    print("\n" + "\n".join([*metric_lines(metrics), *(stress_lines(metrics["stress"]) if "stress" in metrics else ())]))
     return _conclude(options.out, report, shown)
 
 
@@ -125,7 +124,7 @@ def regress_command(options: argparse.Namespace) -> int:
     role, *sides = open_sides(settings, options.old, options.new)
     n_fields = len(frozen.labelled.fields)
     runs = [
-        gather(side, frozen.labelled, progress=partial(tqdm, total=n_fields, desc=name, unit="field"))
+        gather_side(side, frozen.labelled, progress=partial(tqdm, total=n_fields, desc=name, unit="field"))
         for name, side in zip(("old", "new"), sides, strict=True)
     ]
     rule = Rule(options.tolerance, options.certain, options.resamples, options.seed)
@@ -167,18 +166,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 def _run(opened: Opened, fields: Sequence[Field], **hooks: Callable) -> list[Outcome]:
     engine = open_engine("local")
     return list(tqdm(engine(make_analyze(opened, **hooks), fields), total=len(fields), desc="analyze", unit="field"))
-
-
-def _gather(opened: Opened, labelled: Labelled, question: Question, store: EvidenceStore) -> list[Evidence]:
-    """Analyse the fields that no earlier run has finished, each decoded once, and recall the others."""
-
-    def keep(outcome: Outcome, image: Image | None) -> None:
-        store.keep(outcome, image, analyzer.label_boxes)
-
-    analyzer = build_analyzer(opened, floor=FLOOR, recall=store.recall, keep=keep)
-    for _ in tqdm(analyzer(labelled.fields), total=len(labelled.fields), desc="evaluate", unit="field"):
-        pass
-    return store.of(labelled.fields)
 
 
 def _conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) -> int:
@@ -236,6 +223,12 @@ def _refuse_inside(out: Path, folder: Path) -> None:
         raise ConfigError(f"--out: results would be written among the fields of {folder}; choose another folder")
 
 
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number of fields, at least 1, got {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m smear", description="White cells in smear fields: find, label, report. Research use only."
@@ -250,6 +243,9 @@ def _parser() -> argparse.ArgumentParser:
     scored.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
     scored.add_argument("--split", default="test", choices=("train", "val", "test"))
     scored.add_argument("--record", metavar="NAME", help="also put the numbers into the cards of both bundles under this name")
+    scored.add_argument(
+        "--stress", nargs="?", type=_count, const=0, metavar="N", help="score again under worse stain, light, focus, …, on N fields or all"
+    )
     regress = commands.add_parser("regress", help=regress_command.__doc__)
     regress.add_argument("old", type=Path, help="bundle folder")
     regress.add_argument("new", type=Path, help="bundle folder of the same task and classes; the other model stays the one below")

@@ -1,57 +1,25 @@
 """Score an analyser on labelled fields: detection, cells on their true boxes, and both end to end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from smear import annotations
-from smear.annotations import DataSet
+from smear.analyze import at_confidence
 from smear.errors import AnnotationError
 from smear.evidence import Evidence, Question
-from smear.images import header, read_bytes
-from smear.metrics.classification import classification_intervals, classification_metrics
+from smear.labelled import Labelled, read_labelled
+from smear.metrics.detection import coco_metrics
 from smear.metrics.detection_report import detection_report
 from smear.metrics.endtoend import count_pairs, score_pairs
-from smear.metrics.labels import label_intervals
 from smear.metrics.owners import ERRORS_PER_OWNER, list_errors
-from smear.metrics.pairs import Pair, pair_cells, white_truth
-from smear.metrics.statistics import bootstrap, field_groups
-from smear.types import Detections, Field, FieldFailure, FieldResult, Outcome
+from smear.score_cells import pair_labelled, score_cells
+from smear.types import Detections, FieldResult, Outcome
+
+__all__ = ["FLOOR", "Labelled", "ask", "evaluate", "headline", "read_labelled", "score_detection", "shared_boxes"]
 
 FLOOR = 0.005  # curves need the detections below the operating point too
-IN_ALL = ("accuracy", "precision", "recall", "specificity", "f1", "balanced_accuracy", "roc_auc")
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Fields with their truth; `classes` name the labels, some of them kinds of white cells, some regions that nobody labelled."""
-
-    fields: tuple[Field, ...]
-    truths: tuple[Detections, ...]
-    classes: tuple[str, ...]
-    white_classes: tuple[str, ...] = ()
-    ignored_classes: tuple[str, ...] = ()
-
-
-def read_labelled(data: DataSet, split: str) -> Labelled:
-    """The fields and truth of a split; slide and patient come from the manifest when there is one. No image is decoded.
-
-    Raises:
-        AnnotationError, ImageError: a label file or image is wrong; an evaluation has no use for a part of the truth.
-    """
-    manifest = annotations.read_manifest(data.root) or {}
-    known = {entry["file"]: entry for entry in manifest.get("files", [])}
-    fields, truths = [], []
-    for path in data.images(split):
-        name = path.relative_to(data.root).as_posix() if path.is_relative_to(data.root) else path.name
-        entry = known.get(name, {})
-        fields.append(Field(name, path, slide=entry.get("slide") or "", patient=entry.get("patient")))
-        shape_hw = header(read_bytes(fields[-1]), name=str(path)).shape_hw
-        truths.append(annotations.read_labels(annotations.label_path(path), shape_hw, len(data.classes)))
-    return Labelled(tuple(fields), tuple(truths), data.classes, data.white_classes, data.ignored_classes)
 
 
 def ask(labelled: Labelled, classes: Sequence[str], *, white_classes: Sequence[str], confidence: float) -> Question:
@@ -75,47 +43,35 @@ def evaluate(
 
     Returns:
         map50, map50_95, precision, recall, ap50, … at the top; `end_to_end`, and `cells_on_truth` where the truth knows kinds;
-        `errors` (`list_errors`), `n_errors` (complete), `errors_per_owner` (how many are listed); `intervals`; `pr_curves`.
+        `errors` (`list_errors`), `n_errors` (complete), `errors_per_owner` (so many are listed); `intervals`; `pr_curves`.
     """
     labelled = replace(labelled, white_classes=question.white_classes)
     detection = score_detection(
         labelled, [e.outcome for e in evidence], white_class=white_class, detector_classes=detector_classes, confidence=question.confidence
     )
-    pairs = tuple(
-        pair_cells(
-            labelled.truths,
-            [e.cells for e in evidence],
-            question.classes,
-            truth_classes=labelled.classes,
-            white_classes=question.white_classes,
-            ignored_classes=labelled.ignored_classes,
-            stained=[e.stained for e in evidence],
-        )
-    )
+    pairs = pair_labelled(labelled, [e.cells for e in evidence], question, stained=[e.stained for e in evidence])
     errors, n_errors = list_errors(pairs, [f.id for f in labelled.fields], question.classes, unknown=white_class)
     listed = {"errors": errors, "n_errors": n_errors, "errors_per_owner": ERRORS_PER_OWNER}
-    cells = _score_cells(labelled, evidence, question, pairs)
-    intervals = {**detection.pop("intervals", {}), **_white_intervals(labelled, pairs), **cells.pop("intervals", {})}
+    cells = score_cells(labelled, evidence, question, pairs)
+    intervals = {**detection.pop("intervals", {}), **cells.pop("intervals")}
     return {**detection, **cells, "intervals": intervals, **listed}
 
 
-def _score_cells(labelled: Labelled, evidence: Sequence[Evidence], question: Question, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What became of the white cells; without known kinds only of their boxes."""
-    results = [e.cells for e in evidence]
-    if not set(question.classes) & set(labelled.classes):
-        found = {k: v for k, v in count_pairs(pairs, results, question.classes).items() if k not in ("owners", "owners_by_class")}
-        return {**_of_white(found["white"]), "end_to_end": found}
-    found = score_pairs(pairs, results, question.classes, on_truth=[e.on_truth for e in evidence])
-    top = {
-        key: found["all"][key] for key in IN_ALL if key in found["all"] and key not in ("precision", "recall")
-    }  # those are the detector's
-    known, extra = [p for p in pairs if (p.truth or 0) >= 0 and p.truth is not None], [p for p in pairs if p.found and not p.is_matched]
-    groups, unit = field_groups(labelled.fields)
-    found["all"]["intervals"] = _plain(label_intervals(known, extra, 0, groups, unit=unit))
-    named = {"recall": "sensitivity", "precision": "label_precision"}
-    intervals = {named.get(key, key): value for key, value in found["all"]["intervals"].items()}
-    on_truth = _on_truth(labelled, evidence, question, groups, unit)
-    return {**_of_white(found["white"]), **top, "cells_on_truth": on_truth, "end_to_end": found, "intervals": intervals}
+def headline(
+    labelled: Labelled, outcomes: Sequence[Outcome], question: Question, *, white_class: str, detector_classes: Sequence[str]
+) -> dict[str, float]:
+    """The few numbers that a stress test compares, each as in `evaluate`, without intervals: `map50`, `white_recall`, `white_precision`,
+    and `accuracy` and `roc_auc` end to end where the truth knows kinds."""
+    labelled = replace(labelled, white_classes=question.white_classes)
+    truths, found, shared = shared_boxes(labelled, outcomes, white_class=white_class, detector_classes=detector_classes)
+    cells = [at_confidence(o, question.confidence) if isinstance(o, FieldResult) else o for o in outcomes]
+    pairs = pair_labelled(labelled, cells, question)
+    white = count_pairs(pairs, cells, question.classes)["white"]
+    scores = {"white_recall": white["recall"], "white_precision": white["precision"]}
+    if question.knows_kinds:
+        labels = score_pairs(pairs, cells, question.classes)["all"]
+        scores |= {"accuracy": labels["accuracy"], "roc_auc": labels["roc_auc"]}
+    return {"map50": coco_metrics(truths, found, shared, confidence=question.confidence)["map50"], **scores}
 
 
 def score_detection(
@@ -166,41 +122,3 @@ def _renamed(detections: Detections, names: Sequence[str], wanted: Sequence[str]
     index = np.array([wanted.index(n) if n in wanted else -1 for n in names], np.int64)
     labels = index[detections.labels]
     return replace(detections, labels=np.maximum(labels, 0)).take(labels >= 0)
-
-
-def _on_truth(labelled: Labelled, evidence: Sequence[Evidence], question: Question, groups: Sequence[str], unit: str) -> dict[str, Any]:
-    """The classifier alone: every true cell of known kind of the fields that could be read, cut by its true box."""
-    kinds, drawn = [np.zeros(0, np.int64)], []
-    for field, (truth, one) in enumerate(zip(labelled.truths, evidence, strict=True)):
-        if isinstance(one.cells, FieldFailure):
-            continue
-        white = white_truth(truth, question.classes, truth_classes=labelled.classes, white_classes=question.white_classes)
-        kinds.append(white.kinds[white.kinds >= 0])
-        drawn += [groups[field]] * len(kinds[-1])
-    true = np.concatenate(kinds)
-    probabilities = np.concatenate([np.zeros((0, len(question.classes)), np.float32), *(e.on_truth for e in evidence)])
-    found = classification_metrics(true, probabilities, question.classes, positive=question.classes[0])
-    spread = classification_intervals(true, probabilities, question.classes, drawn, positive=question.classes[0], unit=unit)
-    return {**found, "intervals": _plain(spread)}
-
-
-def _white_intervals(labelled: Labelled, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Of the recall and precision of white cells, drawing whole patients or slides again."""
-    groups, unit = field_groups(labelled.fields)
-    counts = np.zeros((len(labelled.fields), 3), np.int64)  # true, found, both
-    for pair in pairs:
-        counts[pair.field] += (pair.truth is not None, pair.found is not None, pair.is_matched)
-
-    def score(index: NDArray[np.int64]) -> dict[str, float]:
-        n_truth, n_found, n_both = counts[index].sum(axis=0)
-        return {"white_recall": n_both / n_truth if n_truth else np.nan, "white_precision": n_both / n_found if n_found else np.nan}
-
-    return _plain(bootstrap(groups, score, unit=unit))
-
-
-def _of_white(white: dict[str, Any]) -> dict[str, Any]:
-    return {"white_recall": white["recall"], "white_precision": white["precision"], "white": white}
-
-
-def _plain(intervals: dict[str, Any]) -> dict[str, Any]:
-    return {name: interval.to_json() for name, interval in intervals.items()}

@@ -48,6 +48,11 @@ class Question:
     classes: tuple[str, ...]
     confidence: float
 
+    @property
+    def knows_kinds(self) -> bool:
+        """Whether the truth names any of the classifier's classes; else boxes alone can be scored."""
+        return bool(set(self.classes) & set(self.truth_classes))
+
     def gather(self, outcome: Outcome, image: Image | None, truth: Detections, label_boxes: LabelBoxes) -> Evidence:
         """The evidence of one field; `image` is None, and nothing is known, where it could not be decoded."""
         if not isinstance(outcome, FieldResult) or image is None:

@@ -92,7 +92,8 @@ class TestExtras:
         assert self.extra((300, 300, 400, 400)) == "background"
 
     def test_a_dark_thing_that_nobody_labelled_is_debris(self):
-        assert self.extra((300, 300, 400, 400), stained=0.1) == "debris"
+        assert self.extra((300, 300, 400, 400), stained=0.2) == "debris"
+        assert self.extra((300, 300, 400, 400), stained=0.19) == "background"
         assert self.extra((300, 300, 400, 400), stained=np.nan) == "background"
 
     def test_a_red_cell(self):
