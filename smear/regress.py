@@ -13,7 +13,8 @@ from smear import annotations
 from smear.annotations import DataSet
 from smear.build import Opened, build_analyzer, open_models
 from smear.errors import ConfigError, ModelError
-from smear.evaluate import FLOOR, Labelled, ask, read_labelled, shared_boxes
+from smear.evaluate import FLOOR, Labelled, read_labelled, shared_boxes
+from smear.evaluation import question_of
 from smear.evidence import Evidence, Question
 from smear.metrics.compare import CellScores, compare_cells, compare_extras, label_scores
 from smear.metrics.matching import match_fields, scores_of
@@ -21,9 +22,8 @@ from smear.metrics.paired import Difference, Score, paired_bootstrap
 from smear.metrics.pairs import Pair, pair_cells, white_truth
 from smear.metrics.statistics import field_groups
 from smear.models import ModelCard, open_bundle
-from smear.plan import Plan
 from smear.settings import AnalyzeSettings
-from smear.types import FieldFailure
+from smear.types import FieldFailure, Image, Outcome
 
 SCHEMA = 1
 ROLES = {"detect": "detector", "classify": "classifier"}
@@ -111,13 +111,11 @@ def open_sides(settings: AnalyzeSettings, old: Path, new: Path) -> tuple[str, Op
 
 def gather(opened: Opened, labelled: Labelled, *, progress: Callable[..., Any]) -> Run:
     """Analyse every field of the set with one side's models."""
-    card, classes = opened.detector.card, opened.classifier.card.classes if opened.classifier else ()
-    plan = Plan.for_cards(opened.settings, card, opened.classifier.card if opened.classifier else None)
-    question = ask(labelled, classes, white_classes=card.white_classes, confidence=plan.confidence)
+    question = question_of(opened, labelled)
     truths = {f.id: t for f, t in zip(labelled.fields, labelled.truths, strict=True)}
     found: dict[str, Evidence] = {}
 
-    def keep(outcome: Any, image: Any) -> None:
+    def keep(outcome: Outcome, image: Image | None) -> None:
         found[outcome.field.id] = question.gather(outcome, image, truths[outcome.field.id], analyzer.label_boxes)
 
     analyzer = build_analyzer(opened, floor=FLOOR, keep=keep)
