@@ -24,8 +24,8 @@ from smear.errors import ConfigError, ModelError, SmearError
 from smear.files import write_atomic
 from smear.metrics.classification import ERRORS, METRICS, MORE_METRICS, classification_intervals, classification_metrics
 from smear.metrics.operating import RULES, TARGET_SENSITIVITY
-from smear.metrics.table import metric_table
 from smear.models import record_metrics
+from smear.report.flat import metrics_csv
 from smear.report.records import jsonable
 
 GROUP_KEYS = ("source", "field")
@@ -60,8 +60,8 @@ def evaluate(
     intervals = classification_intervals(
         table.labels, probabilities, table.classes, groups, positive=table.classes[0], n_resamples=n_resamples, seed=seed, unit=unit
     )
-    found["intervals"] = {name: interval.to_json() for name, interval in intervals.items()}
-    point = apply_point(classifier.card, table.labels, probabilities)
+    found |= {"intervals": {name: interval.to_json() for name, interval in intervals.items()}, "group_unit": unit}
+    point = apply_point(classifier.card, table.labels, probabilities, groups, n_resamples=n_resamples, seed=seed, unit=unit)
     return {**found, **({POINT: point} if point else {}), "per_field": field_metrics(table, probabilities)}, probabilities
 
 
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "data": list(table.about),
         }
         write_atomic(options.out / "metrics.json", json.dumps(jsonable(record), indent=1, allow_nan=False) + "\n")
-        write_atomic(options.out / "metrics.csv", metric_table(found))
+        write_atomic(options.out / "metrics.csv", metrics_csv(jsonable(found)))
         write_predictions(options.out / "predictions.csv", table, probabilities)
         if options.record:
             record_metrics(options.bundle, options.record, jsonable(found))
@@ -148,14 +148,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _show(found: dict[str, Any], name: str, split: str) -> None:
     intervals = found["intervals"]
-    unit = f"{intervals['accuracy']['n_groups']} groups" if intervals else ""
+    groups = f"{intervals['accuracy']['n_groups']} {found['group_unit']}s"
     shown = Table(title=f"{name}, split {split}; positive is {found['positive']}")
-    for heading in ("", "cells", f"95 % interval, {unit}", "fields"):
+    for heading in ("", "cells", f"95 % interval, {groups}", "fields"):
         shown.add_column(heading, justify="left" if not heading else "right")
     shown.add_row("n", str(found["n"]), "", str(found["per_field"]["n"]))
     for key in (*METRICS, *MORE_METRICS, *ERRORS):
         shown.add_row(key, f"{found[key]:.4f}", _range(intervals[key]), f"{found['per_field'][key]:.4f}")
-    shown.add_row("aurc", f"{found['risk_coverage']['aurc']:.4f}", _range(intervals["aurc"]), "")
+    shown.add_row("aurc", f"{found['risk_coverage']['aurc']:.4f}", _range(intervals["risk_coverage.aurc"]), "")
     for row, label in zip(found["confusion_matrix"], found["classes"], strict=True):
         shown.add_row(f"truth {label}", "  ".join(f"{c} {n}" for c, n in zip(found["classes"], row, strict=True)), "", "")
     if found["per_stain"]:

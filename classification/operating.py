@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from classification.crops import CropTable
 from smear.errors import ConfigError
 from smear.metrics.clusters import counts_of_next_group
-from smear.metrics.operating import at_threshold, choose_threshold, share_of
-from smear.metrics.statistics import name_groups
+from smear.metrics.operating import at_threshold, choose_threshold, share_of, shares_at
+from smear.metrics.statistics import bootstrap, name_groups
 from smear.models import ModelCard
 
 THRESHOLD = "positive"  # in ModelCard.thresholds: from this probability of the first class on, a cell is called positive
@@ -49,14 +49,25 @@ def choose_point(
     return {**about, **at_threshold(is_true, scores, point.threshold)}
 
 
-def apply_point(card: ModelCard, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> dict[str, Any] | None:
-    """The counts of these cells at the card's threshold, and how it was chosen; None when the card has no operating point."""
+def apply_point(
+    card: ModelCard, labels: NDArray[np.int64], probabilities: NDArray[np.floating], groups: Sequence[str], **drawing: Any
+) -> dict[str, Any] | None:
+    """The counts of these cells at the card's threshold, and how it was chosen; None when the card has no operating point.
+
+    `low`, `high` and `method` of each share come from drawing whole groups, not cells.
+
+    Args:
+        groups: (N,) of `cell_groups`. drawing: n_resamples, seed and unit of `bootstrap`.
+    """
     if THRESHOLD not in card.thresholds:
         return None
+    threshold, is_true, scores = card.thresholds[THRESHOLD], labels == 0, probabilities[:, 0]
     chosen = card.metrics.get(POINT, {})
     about = {key: chosen.get(key) for key in ("rule", "target", "positive", "chosen_on")}
-    counts = at_threshold(labels == 0, probabilities[:, 0], card.thresholds[THRESHOLD])
-    return {"threshold": card.thresholds[THRESHOLD], **about, **counts}
+    intervals = bootstrap(groups, lambda index: shares_at(is_true[index], scores[index], threshold), **drawing)
+    ranges = {name: {"low": i.low, "high": i.high, "method": i.method} for name, i in intervals.items()}
+    counts = at_threshold(is_true, scores, threshold)
+    return {"threshold": threshold, **about, **{name: {**share, **ranges[name]} for name, share in counts.items()}}
 
 
 def count_for_card(card: ModelCard, table: CropTable, probabilities: NDArray[np.floating], *, split: str) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from smear.errors import ModelError, SmearError
 from smear.evaluate import FLOOR, Labelled, read_labelled, score_detection
 from smear.files import write_atomic
 from smear.metrics.detection import operating_counts
-from smear.metrics.table import metric_table
 from smear.models import Bundle, open_bundle, record_metrics
 from smear.plan import Plan, white_labels
 from smear.quiet import silence
+from smear.report.flat import metrics_csv
 from smear.report.records import jsonable
 from smear.runtimes import open_runtime
 from smear.settings import AnalyzeSettings
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run, show = (evaluate_points, point_truth.show) if options.data.suffix == ".csv" else (evaluate_bundle, _show)
         metrics = run(open_bundle(options.bundle), options.data, split=options.split, settings=settings)
         write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
-        write_atomic(options.out / "metrics.csv", metric_table(metrics))
+        write_atomic(options.out / "metrics.csv", metrics_csv(jsonable(metrics)))
         if options.record:
             record_metrics(options.bundle, options.record, jsonable({k: v for k, v in metrics.items() if k not in CURVES}))
     except SmearError as error:

@@ -26,8 +26,7 @@ def by_size(
     """COCO's average precision and recall of the cells of each size bin; all shares in [0, 1].
 
     A cell's diameter is the root of its box area. As in COCO, true cells of other sizes are ignored, and so are detections that match
-    none or one of these. A bin's mean is weighted by the true cells of each class: one platelet
-    among white cells must not be half of it.
+    none or one of these. A bin's mean is weighted by the true cells of each class: one platelet among white cells must not be half of it.
 
     Args:
         rulers_px: the red-cell diameter of each field, pixels; NaN when unknown, and the field is left out.

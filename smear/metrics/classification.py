@@ -67,7 +67,7 @@ def classification_intervals(
     seed: int = 0,
     unit: str = "group",
 ) -> dict[str, Interval]:
-    """95 % intervals of `METRICS`, `MORE_METRICS`, `ERRORS` and `aurc`, drawing whole groups again; arguments as above.
+    """95 % intervals of `METRICS`, `MORE_METRICS`, `ERRORS` and `risk_coverage.aurc`, drawing whole groups again; arguments as above.
 
     Args:
         groups: (N,) the patient, slide or field of each cell. unit: which of these.
@@ -83,7 +83,7 @@ def classification_intervals(
 
     def score(index: NDArray[np.int64]) -> Mapping[str, float]:
         drawn, p = truth[index], probabilities[index]
-        return {**_headline(drawn, p, k, areas(drawn == k, p[:, k])), "aurc": aurc(p.argmax(axis=1) == drawn, p.max(axis=1))}
+        return {**_headline(drawn, p, k, areas(drawn == k, p[:, k])), "risk_coverage.aurc": aurc(p.argmax(axis=1) == drawn, p.max(axis=1))}
 
     return bootstrap(groups, score, n_resamples=n_resamples, seed=seed, unit=unit)
 

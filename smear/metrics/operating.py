@@ -59,16 +59,24 @@ def at_threshold(is_true: NDArray[np.bool_], scores: NDArray[np.floating], thres
 
     Each is {"k", "n", "value", "low", "high"}: k of n, the share (NaN when n is 0) and its exact 95 % interval, cell by cell.
     """
+    return {name: share_of(k, n) for name, (k, n) in _counts(is_true, scores, threshold).items()}
+
+
+def shares_at(is_true: NDArray[np.bool_], scores: NDArray[np.floating], threshold: float) -> dict[str, float]:
+    """The shares alone, without their intervals: what a bootstrap draws a thousand times."""
+    return {name: k / n if n else float("nan") for name, (k, n) in _counts(is_true, scores, threshold).items()}
+
+
+def _counts(is_true: NDArray[np.bool_], scores: NDArray[np.floating], threshold: float) -> dict[str, tuple[int, int]]:
     is_true, called = np.asarray(is_true, bool), np.asarray(scores, np.float64) >= threshold
     hits, rejected = int((is_true & called).sum()), int((~is_true & ~called).sum())
-    counts = {
+    return {
         "sensitivity": (hits, int(is_true.sum())),
         "specificity": (rejected, int((~is_true).sum())),
         "ppv": (hits, int(called.sum())),
         "npv": (rejected, int((~called).sum())),
         "accuracy": (hits + rejected, len(is_true)),
     }
-    return {name: share_of(k, n) for name, (k, n) in counts.items()}
 
 
 def share_of(k: int, n: int) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def test_an_evaluation_applies_the_threshold_of_the_card(bundle: Path, table: Pa
         rows = list(csv.DictReader(file))
     point = found["operating_point"]
     assert (point["threshold"], point["chosen_on"]) == (0.9999, "validation")
+    assert "slides" in point["sensitivity"]["method"]
     assert point["sensitivity"]["k"] == sum(row["label"] == "ALL" and float(row["p_ALL"]) >= 0.9999 for row in rows)
     assert point["specificity"]["k"] == sum(row["label"] == "HEM" and float(row["p_ALL"]) < 0.9999 for row in rows)
 
@@ -90,7 +91,7 @@ def test_one_kind_of_cell_is_not_enough(run: Run, table: Path) -> None:
     with pytest.raises(ConfigError, match="needs cells of ALL"):
         count_for_card(run[1].card, one, p, split="test")
     bare = run[1].card.model_copy(update={"thresholds": {}})
-    assert apply_point(bare, one.labels, p) is None
+    assert apply_point(bare, one.labels, p, ["a"] * len(one)) is None
 
 
 def test_a_cell_belongs_to_its_patient_else_its_slide_else_its_field(tmp_path: Path, rows: Callable, write_table: Callable) -> None:

@@ -41,6 +41,7 @@ class TestCommand:
         with (tmp_path / "out" / "metrics.csv").open() as file:
             rows = {row["metric"]: row for row in csv.DictReader(file)}
         assert float(rows["map50"]["value"]) == metrics["map50"]
+        assert rows["ap50.WBC"]["n_groups"] == "1"
         printed = capsys.readouterr().out
         assert all(word in printed for word in ("over 1 slides", "diameter in red cells", "average recall", "per_class.WBC.recall"))
 
