@@ -22,6 +22,7 @@ from smear.report.html import render_html
 from smear.report.records import from_json, to_json
 from smear.report.summary import summarise
 from smear.report.tables import write_cells_csv
+from smear.report.views import look
 from smear.types import Field, FieldResult, Image, Outcome
 
 FOLDERS = ("annotated", "fields", "crops", "exports")
@@ -76,9 +77,8 @@ class Store:
             self._annotated_path(field).unlink(missing_ok=True)  # of an earlier run, when the file could be read
         elif image is not None:
             write_image(self._annotated_path(field), draw_field(image, outcome))
-            pictures = list(self._pictures(outcome, image))
-            gallery = [base64.b64encode(encode(picture, ".jpg")).decode() for picture in pictures]
-            for cell, picture in enumerate(pictures if self._with_crops else ()):
+            gallery = [base64.b64encode(encode(picture, ".jpg")).decode() for picture in _pictures(outcome, image)]
+            for cell, picture in enumerate(_crops(outcome, image) if self._with_crops else ()):
                 write_image(self._crop_path(field, cell), picture)
         record = {**to_json(outcome), "key": self._keys.get(field.id, ""), "gallery": gallery}
         write_atomic(self._record_path(field), json.dumps(record, allow_nan=False) + "\n")  # ASCII: paths may not be UTF-8
@@ -112,11 +112,6 @@ class Store:
                 sure = float(cell.probabilities.max()) if cell.label else cell.detection_score
                 yield GalleryItem(result.field.id, cell.index, cell.label, sure, base64.b64decode(picture), cell.needs_review)
 
-    def _pictures(self, result: FieldResult, image: Image) -> Iterator[Image]:
-        contract = CropContract(unit="rbc", width=GALLERY_WIDTH_RBC) if result.scale.is_known else FALLBACK_CONTRACT
-        for cell in result.cells():
-            yield crop(image, cell.box, contract, rbc_px=result.scale.rbc_px, out_px=GALLERY_PX)[0]
-
     def _has_pictures(self, field: Field, result: FieldResult) -> bool:
         wanted = [self._annotated_path(field), *(self._crop_path(field, c.index) for c in result.cells() if self._with_crops)]
         return all(path.is_file() for path in wanted)
@@ -130,6 +125,21 @@ class Store:
     def _annotated_path(self, field: Field) -> Path:
         suffix = ".jpg" if field.path.suffix.lower() in (".jpg", ".jpeg") else ".png"
         return self.root / "annotated" / f"{self._names[field.id]}{suffix}"
+
+
+def _pictures(result: FieldResult, image: Image) -> Iterator[Image]:
+    """Each white cell as the gallery shows it, all at one scale where that is known."""
+    for cell in result.cells():
+        longer = float(max(cell.box[2:] - cell.box[:2]))
+        side = GALLERY_WIDTH_RBC * result.scale.rbc_px if result.scale.is_known else FALLBACK_CONTRACT.width * longer
+        yield look(image, cell.box, side, GALLERY_PX).picture
+
+
+def _crops(result: FieldResult, image: Image) -> Iterator[Image]:
+    """Each white cell as a file of its own, cut as for a classifier."""
+    contract = CropContract(unit="rbc", width=GALLERY_WIDTH_RBC) if result.scale.is_known else FALLBACK_CONTRACT
+    for cell in result.cells():
+        yield crop(image, cell.box, contract, rbc_px=result.scale.rbc_px, out_px=GALLERY_PX)[0]
 
 
 def _tables(report: dict) -> dict[str, str]:

@@ -7,12 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from smear.crops import crop
 from smear.draw import CLASS_COLOURS, INK, PAPER, WHITE_CELL_COLOUR, Colour
 from smear.errors import ImageError
 from smear.images import encode, read_image
-from smear.models import CropContract
 from smear.report.gallery import ErrorItem, choose_errors
+from smear.report.views import look
 from smear.types import Field, FieldResult, Image, Outcome
 
 VIEW_PX = 320
@@ -55,13 +54,11 @@ def error_picture(image: Image, error: Mapping[str, Any], classes: Sequence[str]
     true_box = None if truth is None else np.array(truth, np.float32)
     shown = [box for box in (found, true_box) if box is not None]
     around = np.concatenate([np.min(shown, axis=0)[:2], np.max(shown, axis=0)[2:]])
-    view, _ = crop(image, around, CropContract(unit="box", width=VIEW_WIDTH), rbc_px=float("nan"), out_px=VIEW_PX)
-    side = max(1, round(VIEW_WIDTH * float(max(around[2:] - around[:2]))))
-    corner = np.round((around[:2] + around[2:]) / 2 - side / 2)
+    view = look(image, around, VIEW_WIDTH * float(max(around[2:] - around[:2])), VIEW_PX)
     for box, colour, dashed in ((true_box, INK, True), (found, _colour(error.get("label"), classes), False)):
         if box is not None:
-            _frame(view, (box - np.tile(corner, 2)) * VIEW_PX / side, colour, dashed=dashed)
-    return view
+            _frame(view.picture, view.place(box), colour, dashed=dashed)
+    return view.picture
 
 
 def _colour(label: str | None, classes: Sequence[str]) -> Colour:

@@ -16,8 +16,9 @@ CELL_METRICS = {  # key: heading
 }  # fmt: skip
 STRESS_NAMES = CELL_METRICS | {
     "map50": "mAP@50", "map50_95": "mAP@50-95", "white_recall": "White cells found", "white_precision": "… and truly white",
-    "n_review_share": "To review",
+    "n_review_share": "To review", "n_warned_share": "Fields warned",
 }  # fmt: skip
+GAIN = {"n_review_share": -1, "n_warned_share": 0}  # more cells to review is a loss; a warning where a score falls is neither
 FULL_HEAT = 0.3  # a change of this much has the deepest colour
 OWNER_WORDS = {
     "right": "found and right",
@@ -85,11 +86,11 @@ def owner_rows(end_to_end: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def stress_table(stress: Mapping[str, Any]) -> dict[str, Any]:
-    """Conditions as rows grouped by name, metrics as columns; `heat` in [-1, 1] is the change against the worst one, losses negative."""
+    """Conditions as rows grouped by name, metrics as columns; `heat` in [-1, 1] is the change in units of `FULL_HEAT`, losses negative."""
     conditions = stress.get("conditions") or []
     if not conditions:
         return {}
-    baseline = stress.get("baseline") or {}
+    baseline, worst = stress.get("baseline") or {}, stress.get("worst")
     columns = [key for key in baseline if any(isinstance((c.get("metrics") or {}).get(key), int | float) for c in conditions)]
     groups: dict[str, list[dict[str, Any]]] = {}
     for condition in conditions:
@@ -100,6 +101,10 @@ def stress_table(stress: Mapping[str, Any]) -> dict[str, Any]:
         "baseline": [baseline[key] for key in columns],
         "groups": groups,
         "n_fields": stress.get("n_fields"),
+        "n_conditions": len(conditions),
+        "n_breaking": sum(bool(c.get("breaks")) for c in conditions),
+        "breaks_above": stress.get("breaks_above"),
+        "worst": {**worst, "metric": STRESS_NAMES.get(worst["metric"], worst["metric"])} if worst else None,
     }
 
 
@@ -108,7 +113,7 @@ def _stress_cell(key: str, condition: Mapping[str, Any], baseline: Mapping[str, 
     change = (condition.get("change") or {}).get(key)
     if change is None and value is not None and baseline.get(key) is not None:
         change = value - baseline[key]
-    gain = 0.0 if change is None else -change if "review" in key else change  # more cells to review is a loss
+    gain = GAIN.get(key, 1) * (change or 0.0)
     return {"value": value, "change": change, "heat": max(-1.0, min(1.0, gain / FULL_HEAT))}
 
 
@@ -131,8 +136,7 @@ def _calibration(blocks: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, 
     figures: list[dict[str, str]] = []
     for title, block in blocks:
         if not figures and (block.get("reliability") or {}).get("n"):
-            bins = block["reliability"]
-            figures.append({"svg": reliability_figure(bins["stated"], bins["observed"], bins["n"]), "title": "Reliability", "of": title})
+            figures.append({"svg": reliability_figure(block["reliability"]), "title": "Reliability", "of": title})
     for title, block in blocks:
         if len(figures) < 2 and (block.get("risk_coverage") or {}).get("coverage"):
             curve = block["risk_coverage"]

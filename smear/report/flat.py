@@ -29,7 +29,7 @@ def slides_csv(report: Mapping[str, Any]) -> str:
 def fields_csv(report: Mapping[str, Any]) -> str:
     """One row a field that was read, then one a failed field, whose `error` says why."""
     kinds, classes = report["detector_classes"], report["classes"]
-    measured = sorted({key for row in report["fields"] for key in row.get("quality") or {}})
+    measured = sorted({key for row in report["fields"] for key in row.get("quality") or {}} - {"rbc_px"})
     header = ["field", "slide", "height_px", "width_px", "n_white", *(f"detected_{k}" for k in kinds), *(f"n_{c}" for c in classes)]
     header += ["n_needs_review", "rbc_px", "scale_spread", "scale_n", "scale_source", *measured, "warnings", "seconds", "stage", "error"]
     rows: list[list[Any]] = []
@@ -47,18 +47,19 @@ def fields_csv(report: Mapping[str, Any]) -> str:
 
 def metrics_csv(metrics: Mapping[str, Any]) -> str:
     """Every single number of an evaluation by its path in `metrics.json`, with its interval where there is one; curves stay there."""
+    metrics = {**(metrics.get("detection") or {}), **{key: value for key, value in metrics.items() if key not in ("detection", "errors")}}
     intervals = _intervals(metrics)
     rows = []
-    for path, value in _leaves({key: value for key, value in metrics.items() if key != "errors"}):
+    for path, value in _leaves(metrics):
         if "intervals" not in path:
-            known = intervals.get(path, {})
+            known = intervals.get(".".join(path), {})
             rows.append([".".join(path), value, *(known.get(key) for key in ("low", "high", "n_groups", "method"))])
     return _csv(["metric", "value", "low", "high", "n_groups", "method"], rows)
 
 
-def _intervals(metrics: Mapping[str, Any], at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Mapping[str, Any]]:
+def _intervals(metrics: Mapping[str, Any], at: tuple[str, ...] = ()) -> dict[str, Mapping[str, Any]]:
     """Every interval by the path of the number that it belongs to."""
-    found = {(*at, key): value for key, value in (metrics.get("intervals") or {}).items()}
+    found = {".".join((*at, key)): value for key, value in (metrics.get("intervals") or {}).items()}
     for key, value in metrics.items():
         if isinstance(value, Mapping) and key != "intervals":
             found |= _intervals(value, (*at, key))

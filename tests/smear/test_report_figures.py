@@ -9,6 +9,7 @@ from smear.report.figures.curves import precision_recall_figure, reliability_fig
 from smear.report.figures.flow import HEIGHT, flow_figure
 
 EVIL = '<b>"right" & co'
+BINS = {"stated": [None, 0.9], "observed": [None, 0.8], "n": [0, 10], "observed_low": [None, 0.5], "observed_high": [None, 0.95]}
 NODES = [
     {"id": "all", "column": 0, "label": "true", "kind": "class", "n": 10},
     {"id": "found", "column": 1, "label": "found", "kind": "found", "n": 9},
@@ -27,9 +28,9 @@ LINKS = [
     [
         precision_recall_figure({}),
         precision_recall_figure({"<WBC> & co": np.linspace(1, 0, 101).tolist(), "RBC": [1.0] * 101}),
-        reliability_figure([0.1, 0.9], [0.2, 0.8], [5, 10]),
-        reliability_figure([], [], []),
-        reliability_figure([None, 0.9], [None, 0.8], [0, 10]),
+        reliability_figure({"stated": [0.1, 0.9], "observed": [0.2, 0.8], "n": [5, 10]}),
+        reliability_figure({"stated": [], "observed": [], "n": []}),
+        reliability_figure(BINS),
         risk_coverage_figure([0.5, 1.0], [0.0, 0.1]),
         risk_coverage_figure([], []),
         flow_figure(NODES, LINKS),
@@ -43,7 +44,7 @@ def test_a_figure_is_valid_svg_that_loads_nothing(figure):
 
 
 def test_a_figure_is_the_same_every_time():
-    assert reliability_figure([0.1], [0.2], [5]) == reliability_figure([0.1], [0.2], [5])
+    assert reliability_figure(BINS) == reliability_figure(BINS)
 
 
 class TestFlow:

@@ -65,13 +65,20 @@ def test_fields_hold_every_field_failed_ones_too(report):
 def test_metrics_are_rows_with_their_intervals_and_nothing_is_rounded():
     interval = {"value": 1 / 3, "low": 0.1, "high": 0.5, "n_groups": 4, "method": "bootstrap"}
     metrics = {
-        "map50": 1 / 3, "pr_curves": {"WBC": [1.0, 0.5]}, "errors": [{"field": "a"}], "roc_auc": None,
-        "end_to_end": {"owners": {"right": 3}, "all": {"recall": 0.5, "intervals": {"recall": interval}}}, "intervals": {"map50": interval},
+        "detection": {"map50": 1 / 3, "ap50": {"WBC": 0.9}}, "pr_curves": {"WBC": [1.0, 0.5]}, "errors": [{"field": "a"}], "roc_auc": None,
+        "end_to_end": {"owners": {"right": 3}, "all": {"recall": 0.5, "intervals": {"recall": interval}}},
+        "intervals": {"map50": interval, "ap50.WBC": interval},
     }  # fmt: skip
     table = {row["metric"]: row for row in rows(metrics_csv(json.loads(json.dumps(metrics))))}
-    assert set(table) == {"map50", "roc_auc", "end_to_end.owners.right", "end_to_end.all.recall"}
+    assert set(table) == {"map50", "ap50.WBC", "roc_auc", "end_to_end.owners.right", "end_to_end.all.recall"}
     assert table["map50"] == {
         "metric": "map50", "value": str(1 / 3), "low": "0.1", "high": "0.5", "n_groups": "4", "method": "bootstrap"
     }  # fmt: skip
-    assert table["end_to_end.all.recall"]["low"] == "0.1"
+    assert table["end_to_end.all.recall"]["low"] == table["ap50.WBC"]["low"] == "0.1"
     assert table["roc_auc"]["value"] == table["end_to_end.owners.right"]["low"] == ""
+
+
+def test_an_interval_named_by_a_path_finds_its_number():
+    interval = {"value": 0.5, "low": 0.25, "high": 0.75, "n_groups": 4, "method": "bootstrap"}
+    table = {row["metric"]: row for row in rows(metrics_csv({"ap50": {"WBC": 0.5}, "intervals": {"ap50.WBC": interval}}))}
+    assert (table["ap50.WBC"]["low"], table["ap50.WBC"]["high"]) == ("0.25", "0.75")

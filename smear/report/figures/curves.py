@@ -49,15 +49,22 @@ def precision_recall_figure(curves: Mapping[str, Sequence[float]]) -> str:
     return _svg(paint, LARGE)
 
 
-def reliability_figure(stated: Sequence[float], observed: Sequence[float], n: Sequence[int]) -> str:
-    """Stated probability against observed share, one point per bin, its area growing with the cells in it; on the diagonal is honest."""
+def reliability_figure(bins: Mapping[str, Sequence[float]]) -> str:
+    """Stated probability against observed share, one point per bin, its area growing with the cells in it; on the diagonal is honest.
+
+    Args:
+        bins: lists `stated`, `observed` and `n`, and perhaps the interval of each share, `observed_low` and `observed_high`; see
+            `metrics.reliability.reliability`.
+    """
 
     def paint(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.9, linestyle=":")
-        points = [(s, o, k) for s, o, k in zip(stated, observed, n, strict=True) if k and s is not None and o is not None]
-        x, y, k = (np.array(v, float) for v in zip(*points, strict=True)) if points else (np.zeros(0),) * 3
-        axes.plot(x, y, color=ACCENT, linewidth=1.2, alpha=0.6)
-        axes.scatter(x, y, s=12 + 140 * k / max([1, *k]), color=ACCENT, linewidths=0)
+        used = [i for i, n in enumerate(bins["n"]) if n]
+        x, y, n = (np.array([bins[key][i] for i in used], float) for key in ("stated", "observed", "n"))
+        if "observed_low" in bins:
+            low, high = ([bins[key][i] for i in used] for key in ("observed_low", "observed_high"))
+            axes.vlines(x, low, high, color=ACCENT, linewidth=1, alpha=0.35)
+        axes.scatter(x, y, s=12 + 140 * n / max([1, *n]), color=ACCENT, linewidths=0)
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability stated", ylabel="share observed")
 
     return _svg(paint, SMALL)
