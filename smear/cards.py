@@ -22,6 +22,7 @@ CHECKLISTS = {"claim_2024": CLAIM_2024, "tripod_ai": TRIPOD_AI}
 ANSWERABLE = fact_names(tuple(CHECKLISTS.values()))  # what `--answer NAME=TEXT` can answer
 COUNTS = ("n", "n_images", "n_fields", "n_truth", "n_found", "n_resamples")
 PARAMETERS = ("confidence", "iou", "positive")
+LONGEST_LIST = 20  # entries of the statistics that a reader is shown
 WORDS = ("split", "note", "stain", "data")
 NOT_FOR = (
     "diagnosis, screening, or any decision about a patient",
@@ -58,7 +59,6 @@ def card_record(card: ModelCard, *, model_json_sha256: str | None = None) -> dic
     """
     told = evaluations(card.metrics)
     known = facts(card, told)
-    statistics = getattr(card, "statistics", {})
     return jsonable(
         {
             "schema": SCHEMA,
@@ -75,7 +75,7 @@ def card_record(card: ModelCard, *, model_json_sha256: str | None = None) -> dic
             "evaluations": told,
             "operating": {k: v for k, v in (card.metrics.get("operating") or {}).items() if isinstance(v, Mapping)},
             "other_metrics": {k: v for k, v in card.metrics.items() if k not in {e["name"] for e in told}},
-            "statistics": statistics,
+            "statistics": _brief(card.statistics),
             "limits": card.limits,
             "licence": card.licence,
             "checklists": {name: fill(checklist, known) for name, checklist in CHECKLISTS.items()},
@@ -182,6 +182,13 @@ def _per_class(block: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, counts in (block.get("per_class") or {}).items():
         rows.setdefault(name, {}).update(counts)
     return rows
+
+
+def _brief(value: Any) -> Any:
+    """The same, with `{"n": …}` in the place of a list too long to be read; `model.json` has it."""
+    if isinstance(value, Mapping):
+        return {key: _brief(part) for key, part in value.items()}
+    return {"n": len(value)} if isinstance(value, list | tuple) and len(value) > LONGEST_LIST else value
 
 
 _MODEL_KEYS = (

@@ -38,6 +38,8 @@ NAMES = {
     "n_found": "found",
     "n_hits": "right",
     "n_positive": "positive",
+    "n_review_share": "to review",
+    "n_warned_share": "fields warned",
 }
 
 

@@ -134,6 +134,12 @@ class TestRecord:
     def test_no_metrics_no_evaluations(self):
         assert evaluations({}) == []
 
+    def test_statistics_of_many_fields_are_counted_not_listed(self):
+        statistics = {"measures": {"focus": {"low": 0.2, "high": 0.6}}, "stain": {"fields": ["1 2 3"] * 50}}
+        record = card_record(card(statistics=statistics))
+        assert record["statistics"]["stain"] == {"fields": {"n": 50}}
+        assert "focus" in render_card(record)
+
     def test_same_card_same_record(self):
         assert card_record(full_card()) == card_record(full_card())
 
