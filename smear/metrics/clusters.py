@@ -21,7 +21,7 @@ def intraclass_correlation(hits: NDArray[np.bool_], groups: NDArray) -> float:
     within = float((sizes * shares * (1 - shares)).sum() / (n - m))
     typical = (n - (sizes**2).sum() / n) / (m - 1)
     whole = between + (typical - 1) * within
-    return min(1.0, max(0.0, (between - within) / whole)) if whole > 0 else 0.0
+    return min(1.0, max(0.0, float((between - within) / whole))) if whole > 0 else 0.0
 
 
 def counts_of_next_group(hits: NDArray[np.bool_], groups: NDArray) -> tuple[float, float]:
@@ -40,8 +40,8 @@ def counts_of_next_group(hits: NDArray[np.bool_], groups: NDArray) -> tuple[floa
     if math.isnan(alike):
         alike = 1.0 if len(sizes) < 2 else 0.0
     weights = sizes / (1 + (sizes - 1) * alike)
-    share = float((weights * shares).sum() / weights.sum())
     n = 1 / (alike + 1 / float(weights.sum()))
+    share = float((weights * shares).sum() / weights.sum())
     return share * n, n
 
 

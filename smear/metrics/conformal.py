@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from smear.metrics.clusters import design_effect
 from smear.metrics.prevalence import limits
@@ -83,9 +84,9 @@ def error_threshold(curve: Mapping[str, Any], max_error: float, *, promise: floa
 
 def error_bounds(curve: Mapping[str, Any], *, promise: float = PROMISE) -> list[float]:
     """The upper bound of the error rate above each threshold of the curve, one-sided, at the level that `error_threshold` tests at."""
-    two_sided = 1 - 2 * (1 - promise) / len(STARTS)
-    counts = zip(curve["wrong"], curve["accepted"], curve["design_effect"], strict=True)
-    return [limits(wrong / effect, n / effect, two_sided)[1] for wrong, n, effect in counts]
+    wrong, n, effect = (np.array(curve[key], np.float64) for key in ("wrong", "accepted", "design_effect"))
+    right = np.maximum(n - wrong, 1e-9) / effect  # all wrong: the bound is 1
+    return stats.beta.isf((1 - promise) / len(STARTS), wrong / effect + 1, right).tolist()
 
 
 def accepted_error(confidence: NDArray[np.floating], is_wrong: NDArray[np.bool_], review_below: float) -> dict[str, Any]:
