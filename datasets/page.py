@@ -7,7 +7,6 @@ from typing import Any
 import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from smear import images
 from smear.errors import ImageError
@@ -23,7 +22,7 @@ def render(template: str, **values: Any) -> str:
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"thumb": thumb}
-    page = environment.get_template(template).render(css=_css(here), **values)
+    page = environment.get_template(template).render(css=(here / "page.css").read_text(encoding="utf-8"), **values)
     return page.encode("utf-8", "replace").decode("utf-8")  # undecodable file names must not stop the page
 
 
@@ -38,10 +37,6 @@ def thumb(path: str, corners: list[float] | None = None) -> str:
     factor = THUMB_PX / max(image.shape[:2])
     small = images.resize(image, factor) if factor < 1 or corners is not None else image
     return "data:image/jpeg;base64," + base64.b64encode(images.encode(small, ".jpg")).decode()
-
-
-def _css(folder: Path) -> Markup:
-    return Markup((folder / "page.css").read_text(encoding="utf-8"))
 
 
 def _around(image: Image, corners: list[float]) -> Image:
