@@ -90,7 +90,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
     question = question_of(opened, labelled)
     evidence = gather(opened, labelled, question, store, progress=partial(tqdm, total=len(labelled.fields), desc="evaluate", unit="field"))
-    metrics = score(opened, labelled, question, evidence)
+    metrics = score(opened, labelled, question, evidence, n_resamples=options.resamples)
     if options.stress is not None:
         bar = partial(tqdm, desc="stress", unit="condition")
         metrics["stress"] = stress(opened, labelled, question, options.out, n_fields=options.stress or None, progress=bar)
@@ -225,7 +225,7 @@ def _refuse_inside(out: Path, folder: Path) -> None:
 
 def _count(text: str) -> int:
     if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"must be a whole number of fields, at least 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
     return int(text)
 
 
@@ -243,9 +243,8 @@ def _parser() -> argparse.ArgumentParser:
     scored.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
     scored.add_argument("--split", default="test", choices=("train", "val", "test"))
     scored.add_argument("--record", metavar="NAME", help="also put the numbers into the cards of both bundles under this name")
-    scored.add_argument(
-        "--stress", nargs="?", type=_count, const=0, metavar="N", help="score again under worse stain, light, focus, …, on N fields or all"
-    )
+    scored.add_argument("--stress", nargs="?", type=_count, const=0, metavar="N", help="again under worse stain, light, …; N fields or all")
+    scored.add_argument("--resamples", type=_count, default=1000, metavar="N", help="for the intervals (default: %(default)s)")
     regress = commands.add_parser("regress", help=regress_command.__doc__)
     regress.add_argument("old", type=Path, help="bundle folder")
     regress.add_argument("new", type=Path, help="bundle folder of the same task and classes; the other model stays the one below")

@@ -33,13 +33,20 @@ def ask(labelled: Labelled, classes: Sequence[str], *, white_classes: Sequence[s
 
 
 def evaluate(
-    labelled: Labelled, evidence: Sequence[Evidence], question: Question, *, white_class: str, detector_classes: Sequence[str]
+    labelled: Labelled,
+    evidence: Sequence[Evidence],
+    question: Question,
+    *,
+    white_class: str,
+    detector_classes: Sequence[str],
+    n_resamples: int = 1000,
 ) -> dict[str, Any]:
     """All metrics of one run, as plain values.
 
     Args:
         evidence: one a field, in the order of `labelled`.
         white_class: the detector's name of white cells; kinds of white cells that it does not know count as it for detection.
+        n_resamples: of the patients, slides or fields, for the intervals.
 
     Returns:
         map50, map50_95, precision, recall, ap50, … at the top; `end_to_end`, and `cells_on_truth` where the truth knows kinds;
@@ -47,12 +54,17 @@ def evaluate(
     """
     labelled = replace(labelled, white_classes=question.white_classes)
     detection = score_detection(
-        labelled, [e.outcome for e in evidence], white_class=white_class, detector_classes=detector_classes, confidence=question.confidence
+        labelled,
+        [e.outcome for e in evidence],
+        white_class=white_class,
+        detector_classes=detector_classes,
+        confidence=question.confidence,
+        n_resamples=n_resamples,
     )
     pairs = pair_labelled(labelled, [e.cells for e in evidence], question, stained=[e.stained for e in evidence])
     errors, n_errors = list_errors(pairs, [f.id for f in labelled.fields], question.classes, unknown=white_class)
     listed = {"errors": errors, "n_errors": n_errors, "errors_per_owner": ERRORS_PER_OWNER}
-    cells = score_cells(labelled, evidence, question, pairs)
+    cells = score_cells(labelled, evidence, question, pairs, n_resamples=n_resamples)
     intervals = {**detection.pop("intervals", {}), **cells.pop("intervals")}
     return {**detection, **cells, "intervals": intervals, **listed}
 

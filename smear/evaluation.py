@@ -45,10 +45,13 @@ def gather(
     return kept.of(labelled.fields)
 
 
-def score(opened: Opened, labelled: Labelled, question: Question, evidence: Sequence[Evidence]) -> dict[str, Any]:
+def score(
+    opened: Opened, labelled: Labelled, question: Question, evidence: Sequence[Evidence], *, n_resamples: int = 1000
+) -> dict[str, Any]:
     """`smear.evaluate.evaluate` for the detector of the run."""
     card = opened.detector.card
-    return evaluate(labelled, evidence, question, white_class=card.white_classes[0], detector_classes=card.classes)
+    white = card.white_classes[0]
+    return evaluate(labelled, evidence, question, white_class=white, detector_classes=card.classes, n_resamples=n_resamples)
 
 
 def stress(
