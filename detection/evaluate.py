@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         settings = load(None, AnalyzeSettings, options.set).model_copy(update={"device": options.device, "um_per_px": options.um_per_px})
-        run, show = (evaluate_points, point_truth.show) if options.data.suffix == ".csv" else (evaluate_bundle, _show)
+        run = evaluate_points if options.data.suffix == ".csv" else evaluate_bundle
         metrics = run(open_bundle(options.bundle), options.data, split=options.split, settings=settings)
         write_atomic(options.out / "metrics.json", json.dumps(jsonable(metrics), indent=1, allow_nan=False) + "\n")
         write_atomic(options.out / "metrics.csv", metrics_csv(jsonable(metrics)))
@@ -53,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error.filename or options.out}: {error.strerror or error}; choose another --out", file=sys.stderr)
         return 2
-    show(metrics)
+    if metrics.get("kind") == "points":
+        print(point_truth.describe(metrics))
+    else:
+        _show(metrics)
     print(f"metrics: {options.out / 'metrics.json'}")
     return 0
 

@@ -48,19 +48,20 @@ def score(truth: PointSet, outcomes: Sequence[Outcome], card: ModelCard, *, conf
     }
 
 
-def show(metrics: dict[str, Any]) -> None:
-    """The numbers for people; `metrics` as `score` returns them."""
+def describe(metrics: dict[str, Any]) -> str:
+    """The numbers in words; `metrics` as `score` returns them."""
     interval = metrics["intervals"]["recall"]
-    print(f"\n{RULE}")
     counts, low, high = f"{metrics['n_hits']} of {metrics['n_points']} points", interval["low"], interval["high"]
-    print(f"recall {metrics['recall']:.4f} ({counts}), {low:.4f} to {high:.4f}")
-    print(f"  {interval['method']}")
-    print(
-        f"found {metrics['n_found']} white cells at confidence {metrics['confidence']:.2f}: {metrics['n_hits']} on a point, "
-        f"{metrics['n_doubled']} double, {metrics['n_without_point']} without a point (no error: only some cells carry one)"
+    return "\n".join(
+        (
+            f"\n{RULE}",
+            f"recall {metrics['recall']:.4f} ({counts}), {low:.4f} to {high:.4f}; {interval['method']}",
+            f"found {metrics['n_found']} white cells at confidence {metrics['confidence']:.2f}: {metrics['n_hits']} on a point, "
+            f"{metrics['n_doubled']} double, {metrics['n_without_point']} without a point (no error: only some cells carry one)",
+            f"centre of the box from the point: {metrics['offset']:.3f} of its half side (median)",
+            f"fields: {metrics['n_fields']}, {metrics['n_fields_with_points']} with points, {metrics['n_failed_fields']} failed",
+        )
     )
-    print(f"centre of the box from the point: {metrics['offset']:.3f} of its half side (median)")
-    print(f"fields: {metrics['n_fields']}, {metrics['n_fields_with_points']} with points, {metrics['n_failed_fields']} failed")
 
 
 def _of(detections: Detections, labels: Sequence[int]) -> Detections:
