@@ -97,6 +97,8 @@ def point_intervals(
     sure = [d.take(d.scores >= confidence) for d in found]
     hits = [len(hit_points(p, d.boxes, scores=d.scores)) for p, d in zip(points, sure, strict=True)]
     counts = np.array([hits, [len(p) for p in points], [len(d) for d in sure]], np.int64).reshape(3, -1)
+    telling = np.ones(len(points), bool) if complete else counts[1] > 0  # a field without a point says nothing about the recall
+    counts, groups = counts[:, telling], [name for name, kept in zip(groups, telling, strict=True) if kept]
 
     def score(index: NDArray[np.int64]) -> Mapping[str, float]:
         n_hits, n_points, n_found = counts[:, index].sum(axis=1)

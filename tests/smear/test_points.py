@@ -104,6 +104,12 @@ def test_intervals_come_from_the_slides():
     assert math.isnan(intervals["precision"].value)
 
 
+def test_a_field_without_a_point_makes_the_recall_no_surer():
+    points, boxes = [at((10, 10)), at(), at()], [found((0, 0, 20, 20, 0.9))] * 3
+    assert point_intervals(points, boxes, list("abc"), confidence=0.5, n_resamples=50)["recall"].n_groups == 1
+    assert point_intervals(points, boxes, list("abc"), confidence=0.5, n_resamples=50, complete=True)["precision"].n_groups == 3
+
+
 def test_lengths_are_checked():
     with pytest.raises(ValueError, match="1 fields with points, 0 results"):
         point_metrics([at()], [], confidence=0.5)
