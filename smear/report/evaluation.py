@@ -15,7 +15,7 @@ CELL_METRICS = {  # key: heading
     "brier": "Brier score", "ece": "Calibration error",
 }  # fmt: skip
 STRESS_NAMES = CELL_METRICS | {
-    "map50": "mAP@50", "map50_95": "mAP@50-95", "white_recall": "White cells found", "white_precision": "… and truly white",
+    "map50": "mAP@50", "map50_95": "mAP@50-95", "white_recall": "White recall", "white_precision": "White precision",
     "n_review_share": "To review", "n_warned_share": "Fields warned",
 }  # fmt: skip
 GAIN = {"n_review_share": -1, "n_warned_share": 0}  # more cells to review is a loss; a warning where a score falls is neither
