@@ -131,7 +131,8 @@ def header(data: bytes, *, name: str) -> Header:
     """
     image = _open(data, name, 0, MAX_PIXELS)
     try:
-        is_upright = isinstance(image, PngImageFile) and not any(mark in data for mark in _PNG_EXIF)
+        is_upright = isinstance(image, TiffImageFile)  # Pillow tells its upright size
+        is_upright |= isinstance(image, PngImageFile) and not any(mark in data for mark in _PNG_EXIF)
         turned = not is_upright and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
         pages = int(getattr(image, "n_frames", 1))
     except _DAMAGED as error:

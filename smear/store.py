@@ -13,7 +13,7 @@ from smear.crops import crop
 from smear.draw import draw_field
 from smear.errors import ConfigError
 from smear.files import write_atomic
-from smear.images import encode, read_image, write_image
+from smear.images import encode, write_image
 from smear.models import CropContract
 from smear.report.error_pictures import picture_errors
 from smear.report.flat import fields_csv, metrics_csv, slides_csv
@@ -82,11 +82,6 @@ class Store:
                 write_image(self._crop_path(field, cell), picture)
         record = {**to_json(outcome), "key": self._keys.get(field.id, ""), "gallery": gallery}
         write_atomic(self._record_path(field), json.dumps(record, allow_nan=False) + "\n")  # ASCII: paths may not be UTF-8
-
-    def show(self, outcome: Outcome) -> None:
-        """Write what one field gives, decoding it again: for runs that change results after the analysis."""
-        image = read_image(outcome.field.path, page=outcome.field.page) if isinstance(outcome, FieldResult) else None
-        self.keep(outcome, image)
 
     def finish(self, outcomes: Sequence[Outcome], *, cards: Sequence, config: dict, metrics: dict | None = None) -> dict:
         """Write `report.json`, the same numbers as CSV, and `report.html` for all outcomes, and return the report.

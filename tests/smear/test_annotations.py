@@ -149,6 +149,16 @@ def test_names_may_be_a_list_or_a_mapping(tmp_path, names):
     assert read_data_yaml(write(tmp_path / "data.yaml", f"train: images/train\nnames: {names}\n")).classes == ("WBC", "RBC")
 
 
+@pytest.mark.parametrize(
+    ("more", "white", "ignored"),
+    [("", ("ALL", "HEM"), ()), ("white_classes: [HEM, Mono]", ("HEM", "Mono"), ()), ("ignored_classes: [Mono]", ("ALL", "HEM"), ("Mono",))],
+)
+def test_a_set_says_which_classes_are_white_cells_and_which_regions_are_not_labelled(tmp_path, more, white, ignored):
+    touch(tmp_path, "images/train/a.jpg")
+    data = read_data_yaml(write(tmp_path / "data.yaml", f"train: images/train\nnames: [ALL, RBC, HEM, Mono]\n{more}\n"))
+    assert (data.white_classes, data.ignored_classes) == (white, ignored)
+
+
 def test_a_split_may_be_several_folders_or_a_list_of_files(tmp_path):
     touch(tmp_path, "one/a.jpg", "two/b.jpg", "three/c.jpg")
     write(tmp_path / "some.txt", "three/c.jpg\n\n./one/a.jpg\n")
@@ -192,6 +202,8 @@ def test_unicode_names_are_read_in_any_locale(tmp_path):
         ("names: [WBC]\ntrain: {a: b}\n", "train: must be a folder, a list of folders or a .txt file, got {'a': 'b'}"),
         ("names: [WBC]\ntrain: 3\n", "train: must be a folder, a list of folders or a .txt file, got 3"),
         ("path: 3\nnames: [WBC]\ntrain: images/train\n", "path: must be a folder, got 3"),
+        ("names: [WBC]\ntrain: images/train\nwhite_classes: [ALL]\n", "white_classes: must be a list of names among ['WBC'], got ['ALL']"),
+        ("names: [WBC]\ntrain: images/train\nignored_classes: WBC\n", "ignored_classes: must be a list of names"),
         (b"\xff\xfe\x00", "not a text file"),
     ],
 )

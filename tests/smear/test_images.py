@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as pillow
 
 from smear.errors import ConfigError, ImageError
-from smear.images import MAX_PIXELS, decode, encode, find_fields, read_bytes, read_image, resize, write_image
+from smear.images import MAX_PIXELS, decode, encode, find_fields, header, read_bytes, read_image, resize, write_image
 from smear.types import Field
 
 
@@ -145,6 +145,22 @@ def test_exif_orientation_is_undone(format_name, orientation):
     image = decode(saved(stored, format_name, exif=exif, **options), name="x")
     assert image.shape == upright.shape
     assert np.abs(image.astype(int) - upright).mean() < 2
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", [None, 3, 6])
+def test_the_header_knows_the_upright_shape(format_name, orientation):
+    exif = pillow.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    data = saved(pillow.fromarray(picture()[:, :20]), format_name, exif=exif)
+    assert header(data, name="x").shape_hw == decode(data, name="x").shape[:2]
+
+
+def test_the_header_of_a_png_is_read_without_decoding_it():
+    """A file of which only the beginning is there still has one, with its size."""
+    whole = saved(pillow.fromarray(np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8)), "PNG")
+    assert header(whole[:200], name="x").shape_hw == (64, 48)
 
 
 def test_a_nonsense_orientation_means_upright():

@@ -139,13 +139,6 @@ def test_a_file_in_place_of_the_folder_is_one_clear_line(tmp_path):
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_show_decodes_the_field_again(tmp_path):
-    write_image(tmp_path / "a.png", IMAGE)
-    one = Field("a.png", tmp_path / "a.png")
-    Store(tmp_path / "out", [one], key="k").show(result(one))
-    assert (tmp_path / "out" / "annotated" / "a.png").is_file()
-
-
 def full_disk(after: int):
     """A `write_image` that finds the disk full after some calls."""
     calls = []
