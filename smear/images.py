@@ -109,8 +109,8 @@ def decode(data: bytes, *, name: str, page: int = 0, max_pixels: int = MAX_PIXEL
     image = _open(data, name, page, max_pixels)
     try:
         deep = _is_deep_colour(image)
-        orientation_before = image.getexif().get(_EXIF_ORIENTATION, 1)
-        if deep:
+        orientation_before = 1 if isinstance(image, TiffImageFile) else image.getexif().get(_EXIF_ORIENTATION, 1)
+        if deep:  # OpenCV turns TIFFs itself
             pixels, orientation = _deep_colour(data, image, page), orientation_before
         else:
             image.load()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import threading
 import unicodedata
 import warnings
@@ -161,6 +162,29 @@ def test_the_header_of_a_png_is_read_without_decoding_it():
     """A file of which only the beginning is there still has one, with its size."""
     whole = saved(pillow.fromarray(np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8)), "PNG")
     assert header(whole[:200], name="x").shape_hw == (64, 48)
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_sixteen_bit_colour_is_turned_once(orientation, turn):
+    stored = np.random.default_rng(0).integers(0, 65535, (30, 20, 3), np.uint16)
+    data = deep_tiff(stored, orientation)
+    expected = np.rot90(stored / 257, turn)
+    np.testing.assert_allclose(decode(data, name="x"), expected, atol=0.51)
+    assert header(data, name="x").shape_hw == expected.shape[:2]
+
+
+def deep_tiff(pixels: np.ndarray, orientation: int) -> bytes:
+    """An uncompressed 16-bit RGB TIFF by hand: Pillow cannot write one."""
+    height, width, _ = pixels.shape
+    entries = [
+        *((256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 0), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 0)),
+        *((274, 3, 1, orientation), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, pixels.nbytes), (284, 3, 1, 1)),
+    ]
+    bits_at = 8 + 2 + 12 * len(entries) + 4
+    place = {258: bits_at, 273: bits_at + 6}
+    table = b"".join(struct.pack("<HHII", tag, kind, n, place.get(tag, value)) for tag, kind, n, value in entries)
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    return head + table + struct.pack("<I", 0) + struct.pack("<3H", 16, 16, 16) + pixels.astype("<u2").tobytes()
 
 
 def test_a_nonsense_orientation_means_upright():
