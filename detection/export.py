@@ -14,6 +14,7 @@ from detection import yolo
 from detection.detector import STRIDE
 from detection.evaluate import tune
 from detection.settings import DetectSettings
+from detection.statistics import describe_set
 from smear import annotations
 from smear.annotations import DataSet
 from smear.compress import halve_weights
@@ -61,7 +62,8 @@ def export_run(run: Path, folder: Path) -> ModelCard:
     )
     tuned, metrics = tune(open_bundle(folder), data_yaml)
     thresholds = {**card.thresholds, "confidence": tuned}
-    card = card.model_copy(update={"thresholds": thresholds, "metrics": {"val": metrics}})
+    changes = {"thresholds": thresholds, "metrics": {"val": metrics}, "statistics": describe_set(data_yaml, card)}
+    card = card.model_copy(update=changes)
     return save_bundle(folder, card, {"model.onnx": folder / "model.onnx"})
 
 

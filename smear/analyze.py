@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smear import boxes
+from smear.drift import judge
 from smear.errors import ImageError
 from smear.images import crop, decode, read_bytes, resize
 from smear.plan import Plan
+from smear.quality import measure_quality
 from smear.scale import WHITE_PER_RED, estimate_scale, given_scale
+from smear.settings import NORMAL_RBC_PX
 from smear.tiles import merge, plan_tiles
 from smear.types import UNKNOWN_SCALE, Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
 
@@ -40,6 +43,7 @@ class _Work:
     found: Detections = member(default_factory=Detections.empty)
     warnings: list[str] = member(default_factory=list)
     seconds: dict[str, float] = member(default_factory=dict)
+    quality: dict[str, float] = member(default_factory=dict)
     failure: FieldFailure | None = None
 
 
@@ -132,6 +136,7 @@ class Analyzer:
         plans = []
         for work in works:
             resized = resize(work.image, self._factor(work))
+            self._judge(work, resized)
             plans.append((resized, plan_tiles(resized.shape[:2], tile_px=self._plan.tile_px, overlap_px=self._plan.overlap_px)))
         views = [resized[y0:y1, x0:x1] for resized, tiles in plans for x0, y0, x1, y1 in (t.view for t in tiles)]
         found = iter(self._detector(views))
@@ -142,7 +147,17 @@ class Analyzer:
             in_field = merged.rescale((shape[1] / resized.shape[1], shape[0] / resized.shape[0]))
             clipped = replace(in_field, boxes=boxes.clip(in_field.boxes, shape))
             work.found = boxes.suppress(clipped, iou_above=SAME_OBJECT_IOU, across_classes=True)
-        _share(works, "detect", time.perf_counter() - started)
+        _share(works, "detect", time.perf_counter() - started - sum(w.seconds["quality"] for w in works))
+
+    def _judge(self, work: _Work, resized: Image) -> None:
+        """What the field looks like to the detector, and how far that is from what it was trained on."""
+        plan = self._plan
+        with _timed(work, "quality"):
+            measured = measure_quality(resized, rbc_px=plan.ruler.rbc_px if plan.ruler else NORMAL_RBC_PX)
+            if work.scale.is_known:
+                measured |= {"rbc_px": work.scale.rbc_px, "resized": self._factor(work)}
+            work.quality, warnings = judge(measured, plan.reference)
+            work.warnings += warnings
 
     def _factor(self, work: _Work) -> float:
         """How much a field is resized for the detector."""
@@ -209,6 +224,7 @@ class Analyzer:
             warnings=tuple(work.warnings),
             cell_warnings=tuple(of_row.get(i, ()) for i in range(len(work.found))),
             seconds=work.seconds,
+            quality=work.quality,
         )
 
 

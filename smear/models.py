@@ -40,7 +40,7 @@ class ModelCard(Settings):
     normalise: "unit" x/255; "imagenet" (x/255 - mean)/std; "minmax" per image (x - min)/(max - min).
     head: "yolo" raw ultralytics output; "sigmoid" one logit of P(classes[0]); "softmax" one logit a class.
     temperature: divides the logits. rbc_px: red-cell diameter, pixels, of the images a detector was trained on.
-    Undefined metrics (NaN) are stored as null.
+    statistics: what the training fields of a detector look like (`smear.drift`). Undefined metrics (NaN) are stored as null.
     """
 
     name: str = Field(min_length=1)
@@ -58,6 +58,7 @@ class ModelCard(Settings):
     thresholds: dict[str, float] = Field(default_factory=dict)
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
     metrics: dict[str, Any] = Field(default_factory=dict)
+    statistics: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     data: tuple[dict[str, Any], ...] = ()
     licence: str = "AGPL-3.0-or-later"
@@ -179,6 +180,17 @@ def record_metrics(folder: Path, name: str, metrics: Mapping[str, Any], *, thres
     card = open_bundle(folder).card
     changes = {"metrics": {**card.metrics, name: dict(metrics)}, "thresholds": {**card.thresholds, **(thresholds or {})}}
     return _write_card(Path(folder), card.model_copy(update=changes))
+
+
+def record_statistics(folder: Path, statistics: Mapping[str, Any]) -> ModelCard:
+    """Put what the training fields look like into the card of a detector; the weights stay as they are.
+
+    Raises:
+        ModelError: as `open_bundle`.
+        OSError: the card cannot be written.
+    """
+    card = open_bundle(folder).card
+    return _write_card(Path(folder), card.model_copy(update={"statistics": dict(statistics)}))
 
 
 def record_calibration(folder: Path, temperature: float, thresholds: Mapping[str, float], metrics: Mapping[str, Any]) -> ModelCard:

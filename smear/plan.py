@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+from smear.drift import Reference
 from smear.models import CropContract, ModelCard
 from smear.review import review_rule
 from smear.scale import MEASURE_CONFIDENCE, Ruler
@@ -29,6 +30,7 @@ class Plan:
     overlap_px: int = 192
     fields_per_batch: int = 8
     warnings: tuple[str, ...] = ()
+    reference: Reference | None = None  # the fields trained on; None: no field is called foreign
 
     @classmethod
     def for_cards(
@@ -57,6 +59,7 @@ class Plan:
             overlap_px=round(settings.overlap_px * grown),
             fields_per_batch=settings.fields_per_batch,
             warnings=(review.warning,) if review.warning else (),
+            reference=Reference.from_card(detector.statistics),
         )
 
     @property

@@ -144,6 +144,7 @@ class FieldResult:
     detections: N boxes of every class, in full-size field pixels, highest score first.
     detector_classes: names that `detections.labels` index. probabilities: (N, C) float32, rows sum to 1 for
     white cells (`is_white`) and are NaN for the rest. review_below: cells whose best probability is lower need a review.
+    quality: what the field looks like (`smear.quality`), finite numbers by name; what could not be measured is left out.
     """
 
     field: Field
@@ -158,6 +159,7 @@ class FieldResult:
     warnings: tuple[str, ...] = ()
     cell_warnings: tuple[tuple[str, ...], ...] = ()
     seconds: dict[str, float] = member(default_factory=dict)
+    quality: dict[str, float] = member(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
         return _same(self, other)

@@ -35,6 +35,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "warnings": list(outcome.warnings),
         "cell_warnings": [list(w) for w in outcome.cell_warnings],
         "seconds": {stage: float(v) for stage, v in outcome.seconds.items()},
+        "quality": {name: float(v) for name, v in outcome.quality.items()},
     }
 
 
@@ -95,6 +96,7 @@ def _result(field: Field, record: dict[str, Any]) -> FieldResult:
         warnings=tuple(record["warnings"]),
         cell_warnings=tuple(tuple(w) for w in record["cell_warnings"]),
         seconds={stage: float(v) for stage, v in record["seconds"].items()},
+        quality={name: float(v) for name, v in record.get("quality", {}).items()},  # records of earlier versions have none
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from datasets.painted import draw_style, paint_field
 from smear import analyze, boxes
 from smear.analyze import Analyzer, at_confidence
+from smear.drift import Reference, describe
 from smear.images import write_image
 from smear.models import CropContract, ModelCard
 from smear.plan import Plan
@@ -60,7 +61,7 @@ class TestOutcomes:
             assert boxes.diameters(cell.box[None])[0] == pytest.approx(70, abs=3)
             x, y = boxes.centres(cell.box[None])[0].astype(int)
             assert image[y, x, 1] == 40
-        assert set(outcome.seconds) == {"decode", "scale", "detect", "classify"}
+        assert set(outcome.seconds) == {"decode", "scale", "quality", "detect", "classify"}
 
     def test_batches_do_not_change_results_nor_their_order(self, blobs, paint, tmp_path):
         pictures = {f"{i}.png": paint((300 + 40 * i, 400), rbc_px=30, n_red=6, n_hem=i % 3, seed=i) for i in range(5)}
@@ -137,6 +138,27 @@ class TestTiling:
         fields = fields_of(tmp_path, {"a.png": image})
         (tiled,) = analyzer(blobs, plan=replace(PLAN, um_per_px=7.5 / 48))(fields)
         assert (tiled.count("WBC"), tiled.count("RBC")) == (40, 100)
+
+
+class TestQuality:
+    def test_every_field_says_what_it_looks_like(self, blobs, paint, tmp_path):
+        (outcome,) = analyzer(blobs)(fields_of(tmp_path, {"a.png": paint((400, 400), rbc_px=40, n_red=10)}))
+        assert outcome.quality["rbc_px"] == outcome.scale.rbc_px
+        assert outcome.quality["resized"] == pytest.approx(48 / outcome.scale.rbc_px)
+        assert outcome.quality["background"] > 0.8
+
+    def test_a_field_unlike_those_trained_on_is_warned_of_by_name(self, blobs, paint, tmp_path):
+        pictures = {f"{i}.png": paint((400, 400), rbc_px=40, n_red=10, seed=i) for i in range(4)}
+        known = [outcome.quality for outcome in analyzer(blobs)(fields_of(tmp_path, pictures))]
+        plan = replace(PLAN, reference=Reference.from_card(describe(known)))
+        dim = {"dim.png": (paint((400, 400), rbc_px=40, n_red=10) * 0.85).astype(np.uint8)}
+        alike, unlike = analyzer(blobs, plan=plan)(fields_of(tmp_path, {"0.png": pictures["0.png"], **dim}))
+        assert alike.warnings == ()
+        assert [w.split(":")[0] for w in unlike.warnings] == ["under-exposed"]
+
+    def test_a_card_without_statistics_warns_of_nothing(self):
+        card = ModelCard(name="m", task="detect", architecture="x", classes=("WBC",), input_px=64, normalise="unit", head="yolo")
+        assert Plan.for_cards(AnalyzeSettings(), card).reference is None
 
 
 class TestScale:

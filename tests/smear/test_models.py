@@ -15,7 +15,7 @@ import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
 from smear.errors import ModelError
-from smear.models import CropContract, ModelCard, open_bundle, record_metrics, save_bundle
+from smear.models import CropContract, ModelCard, open_bundle, record_metrics, record_statistics, save_bundle
 
 WEIGHTS = safetensors.numpy.save({"w": np.arange(6, dtype=np.float32)})
 
@@ -263,6 +263,12 @@ def test_the_card_cannot_be_smuggled_in_as_a_file(tmp_path):
 
 def test_a_card_says_research_use_only():
     assert card().limits == "Research use only; not a diagnostic device."
+
+
+def test_recorded_statistics_stand_in_the_card_and_leave_the_rest(folder):
+    before = open_bundle(folder).card
+    record_statistics(folder, {"n_fields": 3})
+    assert open_bundle(folder).card == before.model_copy(update={"statistics": {"n_fields": 3}})
 
 
 def test_recorded_metrics_stand_in_the_card_and_leave_the_weights(folder):

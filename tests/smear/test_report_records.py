@@ -37,6 +37,7 @@ def paint(n=3, classes=("ALL", "HEM"), **changes):
         "warnings": ("stain is foreign",),
         "cell_warnings": tuple(("cut by the edge",) if i == 0 else () for i in range(n)),
         "seconds": {"decode": 0.012, "detect": 0.1},
+        "quality": {"focus": 0.41, "rbc_px": 71.3},
     }
     return FieldResult(**{**values, **changes})
 
@@ -51,7 +52,7 @@ def same(a, b):
             (a.probabilities, b.probabilities),
         )
     )
-    plain = ("field", "shape_hw", "detector_classes", "classes", "review_below", "warnings", "cell_warnings", "seconds")
+    plain = ("field", "shape_hw", "detector_classes", "classes", "review_below", "warnings", "cell_warnings", "seconds", "quality")
     return arrays_equal and repr(a.scale) == repr(b.scale) and all(getattr(a, k) == getattr(b, k) for k in plain)
 
 
@@ -65,6 +66,12 @@ def through_json(outcome):
 )
 def test_a_result_reads_back_exactly(result):
     assert same(through_json(result), result)
+
+
+def test_a_record_from_before_there_was_a_quality_is_readable():
+    record = to_json(paint())
+    del record["quality"]
+    assert same(from_json(record), paint(quality={}))
 
 
 @settings(max_examples=60, deadline=None)
