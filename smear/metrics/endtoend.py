@@ -1,5 +1,6 @@
 """What is left of a true white cell after detecting and labelling it: every cell ends in exactly one count."""
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -103,14 +104,16 @@ def score_pairs(
 def count_pairs(pairs: Sequence[Pair], results: Sequence[Outcome], classes: Sequence[str], *, iou: float = MATCH_IOU) -> dict[str, Any]:
     """Fold pairs into counts, whether or not any kind is known.
 
-    - `white`: recall and precision of white cells (`n_truth = n_matched + n_loose + n_missed`, `n_found = n_matched + n_loose + n_extra`).
+    - `white`: recall and precision of white cells (`n_truth = n_matched + n_loose + n_missed`, `n_found = n_matched + n_loose + n_extra`),
+      and the precision of those that lie where labels can be expected (`precision_without_ignored`).
     - `owners`, `owners_by_class`, `owners_white`, `extras`: `owner_counts`; they add up to `n_labelled` (the first two), `white.n_truth`
       and `white.n_extra`. `flow`: the same as nodes and links (`cell_flow`).
     - `n_labelled` (true cells of known kind), `n_fields`, `n_failed_fields`.
     """
-    counts = owner_counts(pairs, classes)
+    counts, white = owner_counts(pairs, classes), _white(pairs)
+    n_judged = white["n_found"] - counts["extras"]["ignored"]
     return {
-        "white": {**_white(pairs), "iou": iou},
+        "white": {**white, "precision_without_ignored": white["n_matched"] / n_judged if n_judged else math.nan, "iou": iou},
         **counts,
         "flow": cell_flow(counts),
         "n_labelled": sum(counts["owners"].values()),

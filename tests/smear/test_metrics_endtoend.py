@@ -61,7 +61,7 @@ def test_a_worked_example():
         "n_extra": 1,
         "iou": 0.5,
     }
-    assert result["white"] == white
+    assert result["white"] == {**white, "precision_without_ignored": 3 / 4}
     assert result["owners"] == {"right": 2, "wrong": 1, "review": 0, "missed": 2, "doubled": 0, "loose": 0}
     assert result["extras"] == {"background": 1, "debris": 0, "red cell or platelet": 0, "duplicate": 0, "ignored": 0}
     assert result["matched"]["accuracy"] == pytest.approx(2 / 3)

@@ -62,6 +62,8 @@ def test_all_counts_add_up(run):
     assert sum(found["owners_white"].values()) == white["n_truth"] == white["n_matched"] + white["n_loose"] + white["n_missed"]
     assert sum(found["extras"].values()) == white["n_extra"]
     assert white["n_found"] == white["n_matched"] + white["n_loose"] + white["n_extra"] == sum(q.found is not None for q in pairs)
+    n_judged = white["n_found"] - found["extras"]["ignored"]
+    assert white["precision_without_ignored"] * n_judged == pytest.approx(white["n_matched"]) if n_judged else not white["n_matched"]
     _, n_errors = list_errors(pairs, "abc", CLASSES)
     assert n_errors + found["owners"]["right"] + sum(q.owner == "found" for q in pairs) == len(pairs)
 
