@@ -61,7 +61,7 @@ def audit(folder: Path, against: Sequence[Path] = (), *, probabilities: Path | N
         "groups": groups,
         "images": {"n_readable": len(seen), **image_audit.sizes(seen), "problems": _rows(problems + image_audit.odd_images(seen))},
         "labels": {"n_boxes": sum(len(s.boxes.names) for s in seen), "problems": _rows(_label_problems(listing, seen))},
-        "distributions": _distributions(seen),
+        "distributions": _distributions(seen, listing.classes),
         "suspects": _suspects(seen, found, listing, probabilities),
         "limits": list(LIMITS),
     }
@@ -97,12 +97,12 @@ def _label_problems(listing: Listing, seen: Sequence[Seen]) -> list[Problem]:
     return [*listing.problems, *(p for s in seen for p in s.boxes.problems), *label_audit.implausible_sizes(boxed)]
 
 
-def _distributions(seen: Sequence[Seen]) -> dict[str, Any]:
+def _distributions(seen: Sequence[Seen], classes: Sequence[str]) -> dict[str, Any]:
     diameters: defaultdict[str, list[float]] = defaultdict(list)
     for s in seen:
         for name, diameter in zip(s.boxes.names, boxes.diameters(s.boxes.corners), strict=True):
             diameters[name].append(float(diameter))
-    counts = distributions.class_counts((s.item.split, names_of(s)) for s in seen)
+    counts = distributions.class_counts([(s.item.split, names_of(s)) for s in seen], classes)
     return {"classes": counts, "diameter_px": distributions.size_summary(diameters)}
 
 

@@ -72,7 +72,10 @@ def describe(listing: Listing) -> dict[str, Any]:
         "manifest_sha256": hashlib.sha256((root / "manifest.json").read_bytes()).hexdigest(),
         "n_images": len(listing.items),
         "image_sizes": dict(sorted(shapes.items(), key=lambda pair: (-pair[1], pair[0]))),
-        "distributions": {"classes": distributions.class_counts(rows), "diameter_px": distributions.size_summary(diameters)},
+        "distributions": {
+            "classes": distributions.class_counts(rows, listing.classes),
+            "diameter_px": distributions.size_summary(diameters),
+        },
         "groups": groups,
         "split": manifest.get("split"),
         "twins_left_out": len(manifest.get("dropped") or ()),

@@ -11,20 +11,21 @@ QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p
 N_BINS = 24
 
 
-def class_counts(images: Iterable[tuple[str, Sequence[str]]]) -> dict[str, dict[str, int]]:
-    """Split → "images" and how many of each class; every class in every split, classes by name.
+def class_counts(images: Iterable[tuple[str, Sequence[str]]], classes: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Split → "images" and how many of each class; every class in every split, also those that only `classes` names.
 
     Args:
         images: of each image its split and the class of each of its boxes (or its own class alone).
+        classes: those that the set names, in its order; others follow by name.
     """
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     n_images: Counter[str] = Counter()
     for split, names in images:
         counts[split].update(names)
         n_images[split] += 1
-    classes = sorted({name for counter in counts.values() for name in counter})
+    order_of = [*classes, *sorted({name for counter in counts.values() for name in counter} - set(classes))]
     order = sorted(n_images, key=lambda s: ("train", "val", "test").index(s) if s in ("train", "val", "test") else 3)
-    return {split: {"images": n_images[split], **{name: counts[split][name] for name in classes}} for split in order}
+    return {split: {"images": n_images[split], **{name: counts[split][name] for name in order_of}} for split in order}
 
 
 def size_summary(diameters_px: Mapping[str, Sequence[float] | NDArray[np.floating]]) -> dict[str, dict[str, Any]]:
