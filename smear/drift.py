@@ -1,7 +1,7 @@
 """How far a field is from those a model was trained on: named warnings, with the number and what was trained.
 
 The statistics stand in the card of the detector (`statistics`, written by `python -m detection.statistics`). A card without them
-warns of nothing. Each limit leaves out at most `TAIL` or `STAIN_TAIL` of the training fields.
+warns of nothing. Each limit leaves out at most `TAIL` of the training fields.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from smear.quality import COLOURS
 
 BLURRED, BRIGHT, DIM = "out of focus", "over-exposed", "under-exposed"
 FOREIGN, MAGNIFIED = "foreign stain", "wrong magnification"
-TAIL, STAIN_TAIL = 0.004, 0.007  # shares of the training fields outside each limit; together below 2 %
+TAIL = 0.004  # share of the training fields outside each limit; the five warnings together below 2 %
 LEAST_SATURATED, LEAST_BRIGHT = 0.02, 0.98  # share of pixels without colour, and level of glass, up to which nothing is lost
 MARGIN = 0.1  # of the way from the median: a set of training fields seldom holds the extremes of its kind
 RULER_TOLERANCE = 1.1  # the ruler of a field may be wrong by this factor
@@ -111,7 +111,7 @@ def _describe_stains(colours: NDArray[np.float32]) -> dict[str, Any]:
     own = _own_distances(scaled)
     distances, index = _nearest(scaled, scaled, NEIGHBOURS + 1)  # the first is the field itself
     factors = distances[:, -1] / (own[index[:, 1:]].mean(axis=1) + DENSITY_FLOOR) if len(kept) > 1 else np.zeros(1)
-    middle, high = (float(value) for value in np.quantile(factors, (0.5, 1 - STAIN_TAIL)))
+    middle, high = (float(value) for value in np.quantile(factors, (0.5, 1 - TAIL)))
     return {
         "names": list(COLOURS),
         "spread": [_short(float(value)) for value in spread],
