@@ -49,7 +49,7 @@ def audit(folder: Path, against: Sequence[Path] = (), *, probabilities: Path | N
         rows = leaks.twin_rows(pairs, {item.path: item for item in other.items} | items, classes_of)
         across += [{**row, "other": str(other.root)} for row in rows]
     groups = leaks.shared_groups(listing.items)
-    counts = leaks.count_leaks(within, across, groups)
+    counts = leaks.count_leaks(listing, within, across, groups)
     return {
         "folder": str(folder),
         "against": [str(p) for p in against],

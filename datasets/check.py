@@ -50,7 +50,7 @@ def describe(report: Mapping[str, Any]) -> list[str]:
     """The report in a few lines: leaks first, then twins by kind and splits, then problems by kind."""
     twins, doubts = report["twins"], report["suspects"]
     lines = [f"{report['n_images']} images, {len(twins)} pairs of twins, {report['leaks']} leaks"]
-    lines += [f"leak: {n} {what}" for what, n in report["leaks_by"].items() if n]
+    lines += [f"leak: {what}: {n}" for what, n in report["leaks_by"].items() if n]
     lines += [f"{n:6d}  {kind:5s}  {splits}" for kind, splits, n in leaks.count_pairs(twins)]
     n_contrary = sum("labels" in row for row in twins)
     lines += [f"{n_contrary:6d}  twins labelled differently"] if n_contrary else []

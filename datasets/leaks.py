@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from datasets.listing import GROUPS, Item
+from datasets.listing import GROUPS, TWO_SPLITS, Item, Listing
 from datasets.twins import Twin
 
 NAMES = {"patient": "patients", "slide": "slides", "field": "fields", "group": "groups"}
@@ -60,13 +60,16 @@ def shared_groups(items: Sequence[Item]) -> dict[str, dict[str, Any]]:
     return told
 
 
-def count_leaks(within: Sequence[Mapping[str, Any]], across: Sequence[Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, int]:
+def count_leaks(
+    listing: Listing, within: Sequence[Mapping[str, Any]], across: Sequence[Mapping[str, Any]], groups: Mapping[str, Any]
+) -> dict[str, int]:
     """How many leaks there are of each kind; 0 where there is none.
 
     Args:
         within: rows of twins within the set. across: rows of twins between the set and others.
     """
-    counts = {"twins in two splits": sum(is_leak(row["splits"]) for row in within)}
+    counts = {"images in two splits": sum(p.kind == TWO_SPLITS for p in listing.problems)}
+    counts |= {"twins in two splits": sum(is_leak(row["splits"]) for row in within)}
     counts |= {"twins in another split of another set": sum(is_leak(row["splits"]) for row in across)}
     return counts | {f"{NAMES[key]} in two splits": len(told["in_two_splits"]) for key, told in groups.items()}
 

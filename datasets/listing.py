@@ -16,6 +16,7 @@ from smear.annotations import IMAGE_SUFFIXES
 from smear.errors import AnnotationError
 
 GROUPS = ("patient", "slide", "field", "group")
+TWO_SPLITS = "image in two splits"
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 CLASS_LISTS = ("classes.txt", "obj.names", "labels.txt")  # beside YOLO labels, one class name a line
 NOT_LABELS = (*CLASS_LISTS, "license.txt", "licence.txt", "readme.txt", "readme.roboflow.txt", "readme.dataset.txt")
@@ -96,8 +97,11 @@ def _list_set(root: Path) -> Listing:
     items, problems, seen = [], [], dict[Path, str]()
     for split, paths in prepared.splits.items():
         for path in paths:
-            if seen.setdefault(path, split) != split:
-                problems.append(Problem("image in two splits", str(path), f"{seen[path]} and {split}"))
+            if path in seen:
+                kind = TWO_SPLITS if seen[path] != split else "image listed twice"
+                problems.append(Problem(kind, str(path), f"{seen[path]} and {split}"))
+                continue
+            seen[path] = split
             if not path.is_file():
                 problems.append(Problem("listed image is missing", str(path)))
                 continue
@@ -139,7 +143,7 @@ def _list_voc(root: Path) -> Listing:
         for line in listed.read_text(encoding="utf-8-sig").splitlines() if listed.is_file() else ():
             stem = line.split()[0] if line.split() else ""
             if stem and splits.setdefault(stem, split) != split:
-                problems.append(Problem("image in two splits", stem, f"{splits[stem]} and {split}"))
+                problems.append(Problem(TWO_SPLITS, stem, f"{splits[stem]} and {split}"))
     paths = {p.stem: p for p in _images_below(root / "JPEGImages")}
     problems += [Problem("listed image is missing", stem, splits[stem]) for stem in sorted(splits.keys() - paths.keys())]
     xml = {p.stem: p for p in sorted((root / "Annotations").rglob("*.xml"))}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.leaks import count_leaks, count_pairs, is_leak, shared_groups, twin_rows
-from datasets.listing import Item
+from datasets.listing import TWO_SPLITS, Item, Listing, Problem
 from datasets.twins import Twin
 
 
@@ -48,9 +48,10 @@ def test_twins_that_are_labelled_differently_say_how():
 def test_leaks_are_counted_by_kind():
     within = [{"splits": ["train", "test"]}, {"splits": ["train", "train"]}]
     groups = shared_groups([Item(Path("a"), "train", groups={"slide": "s"}), Item(Path("b"), "test", groups={"slide": "s"})])
-    counts = count_leaks(within, [{"splits": ["val", "test"]}], groups)
+    listing = Listing(Path("x"), "set", (), problems=(Problem(TWO_SPLITS, "a.png"), Problem("no label", "b.png")))
+    counts = count_leaks(listing, within, [{"splits": ["val", "test"]}], groups)
     assert {what: n for what, n in counts.items() if n} == {
-        "twins in two splits": 1, "twins in another split of another set": 1, "slides in two splits": 1,
+        "images in two splits": 1, "twins in two splits": 1, "twins in another split of another set": 1, "slides in two splits": 1,
     }  # fmt: skip
 
 

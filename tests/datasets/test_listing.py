@@ -44,6 +44,15 @@ def test_orphans_and_missing_images_of_a_set_are_told(prepared):
     ]
 
 
+def test_an_image_in_two_lists_is_one_image_and_told(prepared):
+    root = prepared("one", {"train": [1, 2], "test": [3]}).parent
+    (root / "train.txt").write_text("images/train/field_1.png\nimages/train/field_1.png\nimages/test/field_3.png\n")
+    (root / "data.yaml").write_text("train: train.txt\ntest: images/test\nnames: [WBC, RBC, Platelets]\n")
+    listing = list_images(root)
+    assert sorted(item.path.name for item in listing.items) == ["field_1.png", "field_3.png"]
+    assert sorted(p.kind for p in listing.problems) == ["image in two splits", "image listed twice", "label file without an image"]
+
+
 def test_a_crops_table_tells_labels_and_groups_and_its_mistakes(tmp_path):
     put(tmp_path / "crops/a.png")
     put(tmp_path / "crops/b.png")
