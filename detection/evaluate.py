@@ -32,7 +32,7 @@ from smear.settings import AnalyzeSettings
 from smear.types import Detections, Field, FieldResult, Outcome
 
 CURVES = ("pr_curves", "curve")  # too long for a card
-F1_TOLERANCE = 0.01  # of the best F1: confidences this close are as good
+F1_TOLERANCE = 0.001  # of the best F1: confidences this close are as good
 CONFIDENCES = tuple(round(0.05 * k, 2) for k in range(2, 19))  # operating points tried, 0.10 to 0.90
 
 
