@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from smear import annotations
+from smear.arguments import make_parser
 from smear.build import Opened, make_analyze, open_models
 from smear.cards import for_cards, parse_answers, write_cards
 from smear.config import load
@@ -20,7 +21,7 @@ from smear.engines import open_engine
 from smear.errors import ConfigError, SmearError
 from smear.evaluate import read_labelled
 from smear.evaluation import gather, question_of, score, stress
-from smear.exports import FOLDER, FORMATS, export, parse_formats
+from smear.exports import FOLDER, export, parse_formats
 from smear.exports.folder import check_untouched
 from smear.exports.read import read_outcomes
 from smear.files import write_atomic
@@ -45,7 +46,7 @@ STOPPED = 130  # by the user, as shells count it: 128 and the number of the sign
 def main(argv: Sequence[str] | None = None) -> int:
     """0 all well, 1 some fields failed (named), 2 a mistake in the request (one line)."""
     silence()
-    options = _parser().parse_args(argv)
+    options = make_parser({name: command.__doc__ for name, command in COMMANDS.items()}).parse_args(argv)
     try:
         return COMMANDS[options.command](options)
     except SmearError as error:
@@ -84,7 +85,10 @@ def analyze_command(options: argparse.Namespace) -> int:
 def evaluate_command(options: argparse.Namespace) -> int:
     """The same on labelled fields, with detection and per-cell metrics in the report and in metrics.json."""
     settings = _settings(options)
-    labelled = read_labelled(annotations.read_data_yaml(options.data), options.split)
+    data = annotations.read_data_yaml(options.data)
+    for folder in {parent for path in data.images(options.split) for parent in path.parents if data.root in parent.parents}:
+        _refuse_inside(options.out, folder)
+    labelled = read_labelled(data, options.split)
     opened = open_models(settings)
     _say_review(opened)
     store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
@@ -221,67 +225,6 @@ def _refuse_inside(out: Path, folder: Path) -> None:
         raise ConfigError(f"--out: {out} lies inside {folder}; results would be analysed as fields by the next run, choose another folder")
     if any(folder.resolve().is_relative_to((out / written).resolve()) for written in FOLDERS):
         raise ConfigError(f"--out: results would be written among the fields of {folder}; choose another folder")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m smear", description="White cells in smear fields: find, label, report. Research use only."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    analyze = commands.add_parser("analyze", help=analyze_command.__doc__)
-    analyze.add_argument("folder", type=Path, help="images, in subfolders or not")
-    analyze.add_argument("--slides", action=argparse.BooleanOptionalAction, default=True, help="a subfolder is a slide (default)")
-    analyze.add_argument("--crops", action="store_true", help="also write every white cell as a picture")
-    analyze.add_argument("--export", metavar="A,B", help=f"also write the results for other tools: {', '.join(FORMATS)}")
-    scored = commands.add_parser("evaluate", help=evaluate_command.__doc__)
-    scored.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
-    scored.add_argument("--split", default="test", choices=("train", "val", "test"))
-    scored.add_argument("--record", metavar="NAME", help="also put the numbers into the cards of both bundles under this name")
-    scored.add_argument("--stress", nargs="?", type=_count, const=0, metavar="N", help="again under worse stain, light, …; N fields or all")
-    scored.add_argument("--resamples", type=_count, default=1000, metavar="N", help="for the intervals (default: %(default)s)")
-    regress = commands.add_parser("regress", help=regress_command.__doc__)
-    regress.add_argument("old", type=Path, help="bundle folder")
-    regress.add_argument("new", type=Path, help="bundle folder of the same task and classes; the other model stays the one below")
-    regress.add_argument("--data", type=Path, required=True, help="data.yaml of the frozen, labelled set")
-    regress.add_argument("--split", default="test", choices=("train", "val", "test"))
-    regress.add_argument("--expect", metavar="SHA256", help="refuse a set of another hash; regress.json of an earlier run names it")
-    regress.add_argument(
-        "--tolerance", type=float, default=Rule.tolerance, help="largest drop that is none, in shares (default: %(default)s)"
-    )
-    regress.add_argument("--certain", action="store_true", help="only a drop whose 95 %% interval lies wholly below zero counts")
-    regress.add_argument("--resamples", type=int, default=Rule.n_resamples, help="of the bootstrap (default: %(default)s)")
-    regress.add_argument("--seed", type=int, default=Rule.seed, help="of the bootstrap (default: %(default)s)")
-    for command in (analyze, scored, regress):
-        command.add_argument("--out", type=Path, required=True)
-        command.add_argument("--detector", help="bundle folder")
-        command.add_argument("--classifier", help="bundle folder, or none")
-        command.add_argument("--device", help="auto, cpu, cuda or an index")
-        command.add_argument("--runtime", help="auto, onnx or openvino")
-        command.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
-        command.add_argument("--confidence", type=float, help="lowest score of a cell")
-        command.add_argument(
-            "--max-error", type=float, metavar="SHARE", help="send to review what keeps more accepted labels wrong, e.g. 0.02"
-        )
-        command.add_argument("--config", type=Path, help="default: configs/analyze.yaml")
-        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration")
-    card = commands.add_parser("card", help=card_command.__doc__)
-    card.add_argument("bundle", type=Path, help="model folder with model.json")
-    card.add_argument("--out", type=Path, help="folder for card.json and card.html; default: beside model.json")
-    card.add_argument("--answer", action="append", default=[], metavar="NAME=TEXT", help="answer an open item; kept in model.json")
-    exported = commands.add_parser("export", help=export_command.__doc__)
-    exported.add_argument("folder", type=Path, metavar="OUT", help="output folder of a finished analysis")
-    exported.add_argument("--to", required=True, metavar="A,B", help=f"formats: {', '.join(FORMATS)}")
-    exported.add_argument("--out", type=Path, help=f"where they go (default: OUT/{FOLDER})")
-    exported.add_argument("--images", type=Path, help="where the analysed images are now (default: where the analysis found them)")
-    exported.add_argument("--no-images", dest="with_images", action="store_false", help="labels alone, which name your own files")
-    commands.add_parser("doctor", help=doctor_command.__doc__)
-    return parser
 
 
 if __name__ == "__main__":

@@ -130,6 +130,13 @@ def test_other_fields_of_view_are_other_evidence(score, searched):
     assert len(searched) == N_FIELDS
 
 
+@pytest.mark.parametrize("out", ["images", "images/test/out"])
+def test_results_among_the_fields_are_refused(score, data, capsys, out):
+    score(out=data.parent / out, expect=2)
+    assert "would be analysed as fields by the next run" in capsys.readouterr().err
+    score(out=data.parent / "out")
+
+
 def test_an_unreadable_field_is_named_and_misses_its_cells(score, data, tmp_path, capsys):
     path = data.parent / "images/test/1.png"
     path.write_bytes(path.read_bytes()[:-400])

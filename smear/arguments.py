@@ -1,0 +1,96 @@
+"""What users may type after `python -m smear`: one function a command."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from smear.exports import FOLDER, FORMATS
+from smear.regress import Rule
+
+SPLITS = ("train", "val", "test")
+
+
+def make_parser(about: Mapping[str, str | None]) -> argparse.ArgumentParser:
+    """The parser of all commands; `about` says in a sentence what each does."""
+    parser = argparse.ArgumentParser(
+        prog="python -m smear", description="White cells in smear fields: find, label, report. Research use only."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, sentence in about.items():
+        ARGUMENTS[name](commands.add_parser(name, help=sentence))
+    return parser
+
+
+def _analyze(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, help="images, in subfolders or not")
+    command.add_argument("--slides", action=argparse.BooleanOptionalAction, default=True, help="a subfolder is a slide (default)")
+    command.add_argument("--crops", action="store_true", help="also write every white cell as a picture")
+    command.add_argument("--export", metavar="A,B", help=f"also write the results for other tools: {', '.join(FORMATS)}")
+    _run(command)
+
+
+def _evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
+    command.add_argument("--split", default="test", choices=SPLITS)
+    command.add_argument("--record", metavar="NAME", help="also put the numbers into the cards of both bundles under this name")
+    command.add_argument(
+        "--stress", nargs="?", type=_count, const=0, metavar="N", help="again under worse stain, light, …, on N fields or all"
+    )
+    command.add_argument("--resamples", type=_count, default=1000, metavar="N", help="for the intervals (default: %(default)s)")
+    _run(command)
+
+
+def _regress(command: argparse.ArgumentParser) -> None:
+    command.add_argument("old", type=Path, help="bundle folder")
+    command.add_argument("new", type=Path, help="bundle folder of the same task and classes; the other model stays the one below")
+    command.add_argument("--data", type=Path, required=True, help="data.yaml of the frozen, labelled set")
+    command.add_argument("--split", default="test", choices=SPLITS)
+    command.add_argument("--expect", metavar="SHA256", help="refuse a set of another hash; regress.json of an earlier run names it")
+    drop = "largest drop that is none, in shares (default: %(default)s)"
+    command.add_argument("--tolerance", type=float, default=Rule.tolerance, help=drop)
+    command.add_argument("--certain", action="store_true", help="only a drop whose 95 %% interval lies wholly below zero counts")
+    command.add_argument("--resamples", type=int, default=Rule.n_resamples, help="of the bootstrap (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=Rule.seed, help="of the bootstrap (default: %(default)s)")
+    _run(command)
+
+
+def _run(command: argparse.ArgumentParser) -> None:
+    """What every command that analyses fields takes."""
+    command.add_argument("--out", type=Path, required=True)
+    command.add_argument("--detector", help="bundle folder")
+    command.add_argument("--classifier", help="bundle folder, or none")
+    command.add_argument("--device", help="auto, cpu, cuda or an index")
+    command.add_argument("--runtime", help="auto, onnx or openvino")
+    command.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
+    command.add_argument("--confidence", type=float, help="lowest score of a cell")
+    error = "send to review what keeps more accepted labels wrong, e.g. 0.02"
+    command.add_argument("--max-error", type=float, metavar="SHARE", help=error)
+    command.add_argument("--config", type=Path, help="default: configs/analyze.yaml")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration")
+
+
+def _card(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bundle", type=Path, help="model folder with model.json")
+    command.add_argument("--out", type=Path, help="folder for card.json and card.html; default: beside model.json")
+    command.add_argument("--answer", action="append", default=[], metavar="NAME=TEXT", help="answer an open item; kept in model.json")
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="OUT", help="output folder of a finished analysis")
+    command.add_argument("--to", required=True, metavar="A,B", help=f"formats: {', '.join(FORMATS)}")
+    command.add_argument("--out", type=Path, help=f"where they go (default: OUT/{FOLDER})")
+    command.add_argument("--images", type=Path, help="where the analysed images are now (default: where the analysis found them)")
+    command.add_argument("--no-images", dest="with_images", action="store_false", help="labels alone, which name your own files")
+
+
+def _doctor(_: argparse.ArgumentParser) -> None:
+    """Nothing to choose."""
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
+    return int(text)
+
+
+ARGUMENTS = {"analyze": _analyze, "evaluate": _evaluate, "regress": _regress, "card": _card, "export": _export, "doctor": _doctor}
