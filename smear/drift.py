@@ -22,6 +22,7 @@ LEAST_SATURATED, LEAST_BRIGHT = 0.02, 0.98  # share of pixels without colour, an
 MARGIN = 0.1  # of the way from the median: a set of training fields seldom holds the extremes of its kind
 RULER_TOLERANCE = 1.1  # the ruler of a field may be wrong by this factor
 NEIGHBOURS = 5  # training fields that a stain is compared with
+MIN_STAINS = 50  # fewer training fields say nothing about the stain of another
 DENSITY_FLOOR = 0.6  # in robust deviations: stains nearer than this to each other are one stain
 MAX_STAINS = 2000  # of training fields kept in a card
 _STAIN_UNIT = 1000  # densities are written as thousandths
@@ -62,11 +63,12 @@ class Reference:
             raise ModelError(f"statistics: not as python -m detection.statistics writes them ({said}); write them again") from error
 
     def stain_distance(self, quality: Mapping[str, float]) -> float | None:
-        """How much farther a field's colours are from the nearest training fields than those are from each other; None if unknown.
+        """How much farther a field's colours are from the nearest training fields than those are from each other; None if unknown,
+        also with fewer than `MIN_STAINS`.
 
         Source: the local outlier factor of Breunig et al., SIGMOD 2000, with distances instead of reachability and a floor.
         """
-        if not len(self.stains) or any(name not in quality for name in COLOURS):
+        if len(self.stains) < MIN_STAINS or any(name not in quality for name in COLOURS):
             return None
         colours = np.array([[quality[name] for name in COLOURS]], np.float32)
         return float(_outlier_factors(colours / self.spread, self.stains, self.crowding)[0])
@@ -92,7 +94,8 @@ def describe(fields: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     for name in names:
         values = np.array([field[name] for field in fields if name in field])
         low, middle, high = (float(value) for value in np.quantile(values, (TAIL, 0.5, 1 - TAIL)))
-        low, high = (edge + MARGIN * (edge - middle) for edge in (low, high))
+        rounding = 1e-3 * max(abs(low), abs(high))
+        low, high = low + MARGIN * (low - middle) - rounding, high + MARGIN * (high - middle) + rounding
         measures[name] = {"low": _short(low), "median": _short(middle), "high": _short(high), "n": len(values)}
     stained = [[field[name] for name in COLOURS] for field in fields if all(name in field for name in COLOURS)]
     return {
@@ -154,7 +157,7 @@ def _warnings(quality: Mapping[str, float], reference: Reference) -> list[str | 
         _above(BRIGHT, "share without colour", quality.get("saturated_share"), saturated)
         or _above(BRIGHT, "glass", quality.get("background"), bright),
         _below(DIM, "glass", quality.get("background"), limits.get("background")),
-        _above(FOREIGN, "distance", distance, (0.0, reference.stain_limit)) if len(reference.stains) else None,
+        _above(FOREIGN, "distance", distance, (0.0, reference.stain_limit)),
         f"{MAGNIFIED}: red cells {rbc_px:.0f} px, trained {low_px:.0f} to {high_px:.0f} px" if is_small or is_large else None,
     ]
 

@@ -95,12 +95,12 @@ def choose_fields(labelled: Labelled, n_fields: int | None, *, seed: int = 0) ->
 def stress_lines(stress: Mapping[str, Any]) -> list[str]:
     """The table of `run_stress` as lines of text: each score under each condition, its change in brackets, `-` where undefined."""
     columns = [key for key in (*SCORES, *SHARES) if not math.isnan(_known(stress["baseline"].get(key)))]
-    head = f"{'':<38}" + "".join(f"{key.removeprefix('n_'):>18}" for key in columns)
-    lines = [head, f"{'as it is':<38}" + "".join(f"{_known(stress['baseline'][key]):>10.3f}{'':8}" for key in columns)]
+    head = f"{'':<42}" + "".join(f"{key.removeprefix('n_'):>18}" for key in columns)
+    lines = [head, f"{'as it is':<42}" + "".join(f"{_known(stress['baseline'][key]):>10.3f}{'':8}" for key in columns)]
     for row in stress["conditions"]:
         cells = [(_known(row["metrics"][key]), _known(row["change"][key])) for key in columns]
         text = "".join(f"{'-':>18}" if math.isnan(value) else f"{value:>10.3f} ({change:+.2f})"[:18].ljust(18) for value, change in cells)
-        lines.append(f"{row['name'] + ', ' + row['level']:<38}{text}{'  breaks' if row['breaks'] else ''}")
+        lines.append(f"{row['name'] + ', ' + row['level']:<42}{text}{'  breaks' if row['breaks'] else ''}")
     worst = stress["worst"]
     if worst:
         lines.append(f"worst: {worst['name']}, {worst['level']}: {worst['metric']} {worst['change']:+.3f}")

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from smear import drift
 from smear.drift import BLURRED, BRIGHT, DIM, FOREIGN, MAGNIFIED, Reference, describe, judge
 from smear.errors import ModelError
-from smear.quality import COLOURS
+from smear.quality import COLOURS, measure_quality
 
 
 def fields(n: int, *, seed: int = 0, laboratories: int = 2) -> list[dict[str, float]]:
@@ -104,6 +104,25 @@ def test_the_order_of_the_fields_does_not_matter():
     assert other is not None
     assert one.limits == other.limits
     assert one.stain_limit == pytest.approx(other.stain_limit)
+
+
+def test_a_picture_in_other_dyes_is_foreign(paint):
+    """From pixels to the warning: the same cells, stained a little differently, and once in quite another way."""
+
+    def field(seed: int) -> np.ndarray:
+        gains = np.random.default_rng(seed).uniform(0.93, 1.0, 3)
+        return np.rint(paint((160, 160), rbc_px=32, n_all=1, n_hem=1, seed=seed) * gains).astype(np.uint8)
+
+    reference = Reference.from_card(describe([measure_quality(field(seed), rbc_px=32) for seed in range(80)]))
+    alike = [names(measure_quality(field(seed), rbc_px=32), reference) for seed in range(100, 120)]
+    assert sum(FOREIGN in warned for warned in alike) <= 1
+    green = np.ascontiguousarray(field(100)[:, :, [1, 0, 2]])
+    assert FOREIGN in names(measure_quality(green, rbc_px=32), reference)
+
+
+def test_too_few_fields_call_no_stain_foreign():
+    reference = Reference.from_card(describe(fields(drift.MIN_STAINS - 1)))
+    assert FOREIGN not in names({**fields(1)[0], "white_balance_red": 3.0}, reference)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
