@@ -55,7 +55,7 @@ class TestAnalyze:
     def test_the_output_is_named_by_the_field(self, slides, run, tmp_path):
         run(slides, tmp_path / "out", "--crops")
         fields = ("a/one", "a/two", "b/one", "b/three")
-        expected = {"cells.csv", "report.html", "report.json", "annotated/a/two.jpg"}
+        expected = {"cells.csv", "fields.csv", "slides.csv", "report.html", "report.json", "annotated/a/two.jpg"}
         expected |= {f"fields/{f}.json" for f in fields} | {f"annotated/{f}.png" for f in fields if f != "a/two"}
         expected |= {f"crops/{f}/{k}.png" for f in fields for k in range(3)}
         assert set(names_below(tmp_path / "out")) == expected
