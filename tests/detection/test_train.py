@@ -66,7 +66,7 @@ class TestARun:
         known = {entry["file"] for entry in manifest["files"]}
         found = {p.relative_to(painted.parent).as_posix() for p in painted.parent.rglob("*") if p.is_file()}
         labels = {annotations.label_path(Path(f)).as_posix() for f in known}
-        assert found - known - labels == {"data.yaml", "manifest.json"}
+        assert found - known - labels == {"data.yaml", "manifest.json", "card.json", "card.html"}
 
     def test_exactly_the_images_of_the_split_are_trained_on(self, trained, painted):
         """A split may be a list of files; its folder may hold others, even those of the test split."""
