@@ -15,9 +15,10 @@ from classification.classifier import BundleClassifier, open_classifier
 from classification.crops import CropTable, load_images, read_crops
 from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
 from classification.settings import Operating, Review
+from smear.bundles import record_calibration
 from smear.errors import ConfigError, ModelError, SmearError
 from smear.metrics.conformal import PROMISE, error_threshold
-from smear.models import ModelCard, record_calibration
+from smear.models import ModelCard
 from smear.report.records import jsonable
 from smear.review import CURVE
 

@@ -20,11 +20,11 @@ from classification.crops import SPLITS, CropTable, load_images, read_crops
 from classification.material import stain_names
 from classification.operating import COUNTS, POINT, THRESHOLD, apply_point, cell_groups, choose_point, count_for_card
 from classification.selection import describe_predictions
+from smear.bundles import record_metrics
 from smear.errors import ConfigError, ModelError, SmearError
 from smear.files import write_atomic
 from smear.metrics.classification import ERRORS, METRICS, MORE_METRICS, classification_intervals, classification_metrics
 from smear.metrics.operating import RULES, TARGET_SENSITIVITY
-from smear.models import record_metrics
 from smear.report.flat import metrics_csv
 from smear.report.records import jsonable
 

@@ -12,9 +12,10 @@ from safetensors.torch import save
 
 from classification.classifier import BundleClassifier, normalise
 from classification.networks import Network
+from smear.bundles import save_bundle
 from smear.compress import MIN_ELEMENTS, halve_weights
 from smear.errors import MissingExtra, ModelError
-from smear.models import ModelCard, open_bundle, save_bundle
+from smear.models import ModelCard, open_bundle
 from smear.runtimes import open_runtime
 from smear.types import Image
 

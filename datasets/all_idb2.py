@@ -20,8 +20,8 @@ from typing import Any
 from datasets import convert
 from datasets.all_idb1 import FIELD_LABEL, find_files
 from datasets.convert import CropRecord
+from datasets.groups import split_groups
 from datasets.locate import Place, locate_crops
-from datasets.split import split_groups
 from smear import images
 from smear.errors import AnnotationError
 from smear.models import CropContract

@@ -9,9 +9,9 @@ import numpy as np
 
 from datasets import distributions, image_audit, label_audit, leaks, suspects
 from datasets.bars import track
+from datasets.groups import connected
 from datasets.image_audit import Seen
 from datasets.listing import Listing, Problem, list_images
-from datasets.split import connected
 from datasets.twins import Look, Twin, find_twins, look
 from smear import boxes, images
 from smear.errors import ImageError, MissingExtra

@@ -18,7 +18,7 @@ import numpy as np
 from datasets import convert, rulers, twins
 from datasets.bars import track
 from datasets.convert import Record
-from datasets.split import connected
+from datasets.groups import connected
 from smear import annotations, boxes, images, tiles
 from smear.annotations import DataSet
 from smear.errors import AnnotationError

@@ -18,9 +18,9 @@ import numpy as np
 
 from datasets import painted
 from datasets.bars import track
+from datasets.groups import connected
 from datasets.listing import list_images
 from datasets.set_files import write_changed
-from datasets.split import connected
 from datasets.twins import TRANSFORMS, find_twins, turned
 from smear import images
 from smear.errors import ConfigError, SmearError

@@ -10,8 +10,8 @@ import yaml
 
 from datasets import convert, leaks
 from datasets.convert import CropRecord, Record
+from datasets.groups import connected, split_groups
 from datasets.listing import GROUPS, Item, Listing, list_images
-from datasets.split import connected, split_groups
 from datasets.twins import Twin, find_twins
 from smear import annotations, images
 from smear.errors import AnnotationError
@@ -26,7 +26,7 @@ def resplit(data: Path, out: Path, *, shares: Mapping[str, float], seed: int, gr
 
     Args:
         shares: split → share of the images and of each class, met as well as the groups allow.
-        group: what is kept whole beside twins: one of `split.KEYS`, or None for every group that the set tells.
+        group: what is kept whole beside twins: one of `groups.KEYS`, or None for every group that the set tells.
 
     Raises:
         AnnotationError: not a prepared set, `group` is unknown for an image, a split would stay empty, or would leak.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets import stain
+from datasets.groups import connected, split_groups
 from datasets.pseudo_slides import pseudo_slides
-from datasets.split import connected, split_groups
 from smear import annotations
 from smear.errors import AnnotationError
 

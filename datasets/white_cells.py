@@ -11,8 +11,8 @@ import numpy as np
 from datasets import compose, convert
 from datasets.compose import Source
 from datasets.convert import CropRecord
+from datasets.groups import connected
 from datasets.rulers import Ruler
-from datasets.split import connected
 from datasets.twins import find_twins
 from smear import annotations, boxes, images
 from smear.crops import crop

@@ -17,12 +17,13 @@ from detection.beside import WHY, beside
 from detection.detector import YoloDetector
 from smear import annotations
 from smear.analyze import Analyzer
+from smear.bundles import record_metrics
 from smear.config import load
 from smear.errors import ModelError, SmearError
 from smear.evaluate import FLOOR, Labelled, read_labelled, score_detection
 from smear.files import write_atomic
 from smear.metrics.detection import operating_counts
-from smear.models import Bundle, open_bundle, record_metrics
+from smear.models import Bundle, open_bundle
 from smear.plan import Plan, white_labels
 from smear.quiet import silence
 from smear.report.flat import metrics_csv

@@ -17,10 +17,11 @@ from detection.settings import DetectSettings
 from detection.statistics import describe_set
 from smear import annotations
 from smear.annotations import DataSet
+from smear.bundles import save_bundle
 from smear.compress import halve_weights
 from smear.config import load
 from smear.errors import ConfigError, ModelError, SmearError
-from smear.models import ModelCard, open_bundle, save_bundle
+from smear.models import ModelCard, open_bundle
 from smear.runtimes import open_runtime
 
 RED_CLASS = "RBC"

@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from smear import annotations, boxes, images
 from smear.annotations import DataSet
+from smear.bundles import record_statistics
 from smear.drift import describe
 from smear.errors import ModelError, SmearError
-from smear.models import ModelCard, open_bundle, record_statistics
+from smear.models import ModelCard, open_bundle
 from smear.quality import measure_quality
 from smear.scale import MIN_CELLS, WHITE_PER_RED
 from smear.settings import NORMAL_RBC_PX

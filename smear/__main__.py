@@ -14,6 +14,7 @@ from tqdm import tqdm
 from smear import annotations
 from smear.arguments import make_parser
 from smear.build import Opened, make_analyze, open_models
+from smear.bundles import record_answers, record_metrics
 from smear.cards import for_cards, parse_answers, write_cards
 from smear.config import load
 from smear.doctor import examine
@@ -26,7 +27,7 @@ from smear.exports.folder import check_untouched
 from smear.exports.read import read_outcomes
 from smear.files import write_atomic
 from smear.images import find_fields
-from smear.models import open_bundle, record_answers, record_metrics
+from smear.models import open_bundle
 from smear.quiet import silence
 from smear.regress import Rule, compare, freeze, open_sides, result_lines
 from smear.regress import gather as gather_side

@@ -9,8 +9,9 @@ from classification import export
 from classification.classifier import BundleClassifier, normalise, open_classifier
 from classification.networks import build
 from classification.train import Trained
+from smear.bundles import save_bundle
 from smear.errors import ModelError
-from smear.models import ModelCard, save_bundle
+from smear.models import ModelCard
 
 Run = tuple[Path, Trained]
 

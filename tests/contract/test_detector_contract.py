@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from detection.detector import YoloDetector
-from smear.models import open_bundle, save_bundle
+from smear.bundles import save_bundle
+from smear.models import open_bundle
 from smear.runtimes import open_runtime
 
 _spec = importlib.util.spec_from_file_location("colour", Path(__file__).parents[1] / "smear" / "conftest.py")

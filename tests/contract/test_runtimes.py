@@ -11,8 +11,9 @@ import safetensors.numpy
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from smear.bundles import save_bundle
 from smear.errors import MissingExtra, ModelError
-from smear.models import Bundle, ModelCard, open_bundle, save_bundle
+from smear.models import Bundle, ModelCard, open_bundle
 from smear.runtimes import RUNTIMES, open_runtime, parse_device
 
 RNG = np.random.default_rng(7)

@@ -9,9 +9,10 @@ import pytest
 
 from detection.statistics import describe_set, main
 from smear import annotations
+from smear.bundles import save_bundle
 from smear.drift import Reference, judge
 from smear.images import read_image, resize, write_image
-from smear.models import ModelCard, open_bundle, save_bundle
+from smear.models import ModelCard, open_bundle
 from smear.quality import measure_quality
 
 

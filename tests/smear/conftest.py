@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from smear.bundles import save_bundle
 from smear.images import write_image
-from smear.models import ModelCard, save_bundle
+from smear.models import ModelCard
 from smear.types import Detections, Image
 
 BACKGROUND, RED = (236, 232, 240), (205, 120, 170)

@@ -3,8 +3,9 @@
 import pytest
 
 from smear.build import build_analyzer, build_cell_finder, open_models
+from smear.bundles import save_bundle
 from smear.errors import ModelError
-from smear.models import open_bundle, save_bundle
+from smear.models import open_bundle
 from smear.settings import AnalyzeSettings
 
 

@@ -11,13 +11,14 @@ import pytest
 import safetensors.numpy
 
 from smear import __main__
+from smear.bundles import record_metrics, save_bundle
 from smear.cards import ANSWERABLE, card_record, count_splits, evaluations, for_cards, parse_answers
 from smear.checklists import STATUSES, Checklist, Item, fill
 from smear.checklists.claim import CLAIM_2024
 from smear.checklists.facts import facts
 from smear.checklists.tripod import TRIPOD_AI
 from smear.errors import ConfigError, ModelError
-from smear.models import ModelCard, open_bundle, record_metrics, save_bundle
+from smear.models import ModelCard, open_bundle
 from smear.report.card_page import render_card, shown, words
 
 WEIGHTS = safetensors.numpy.save({"w": np.arange(6, dtype=np.float32)})

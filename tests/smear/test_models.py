@@ -14,8 +14,9 @@ import pytest
 import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
+from smear.bundles import record_metrics, record_statistics, save_bundle
 from smear.errors import ModelError
-from smear.models import CropContract, ModelCard, open_bundle, record_metrics, record_statistics, save_bundle
+from smear.models import CropContract, ModelCard, open_bundle
 
 WEIGHTS = safetensors.numpy.save({"w": np.arange(6, dtype=np.float32)})
 

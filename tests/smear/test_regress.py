@@ -9,9 +9,10 @@ import pytest
 
 from smear import annotations
 from smear.__main__ import main
+from smear.bundles import save_bundle
 from smear.errors import ConfigError, ModelError
 from smear.images import encode
-from smear.models import open_bundle, save_bundle
+from smear.models import open_bundle
 from smear.regress import Rule, freeze, open_sides
 from smear.settings import AnalyzeSettings
 from smear.types import Detections

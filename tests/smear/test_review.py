@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smear.bundles import record_metrics
 from smear.config import load
 from smear.errors import ConfigError
 from smear.metrics.conformal import EVERY_CELL, error_threshold, review_curve
-from smear.models import ModelCard, record_metrics
+from smear.models import ModelCard
 from smear.plan import Plan
 from smear.review import DEFAULT_REVIEW, NO_THRESHOLD, review_rule
 from smear.settings import AnalyzeSettings

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.split import connected, split_groups
+from datasets.groups import connected, split_groups
 
 
 def test_links_join_items_through_others() -> None:
