@@ -137,10 +137,7 @@ def _record(
 ) -> Record:
     where = f"{file.path}: image {image['file_name']!r}"
     single = [item for item in items if not item.get("iscrowd")]
-    unknown = sorted({str(names.get(i["category_id"], i["category_id"])) for i in single if names.get(i["category_id"]) not in classes})
-    if unknown:
-        raise AnnotationError(f"{where}: unknown class {unknown[0]!r}; expected one of {tuple(classes)}")
-    labels = [list(classes).index(names[item["category_id"]]) for item in single]
+    labels = convert.class_indices([str(names.get(item["category_id"], item["category_id"])) for item in single], classes, where)
     bboxes = np.array([item["bbox"] for item in single], np.float32).reshape(-1, 4)
     shape_hw = (int(image["height"]), int(image["width"]))
     truth, notes = convert.tidy(np.concatenate([bboxes[:, :2], bboxes[:, :2] + bboxes[:, 2:]], axis=1), labels, shape_hw)

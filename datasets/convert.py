@@ -68,6 +68,18 @@ class CropRecord:
     source: Path | None = None
 
 
+def class_indices(names: Sequence[str], classes: Sequence[str], where: object) -> list[int]:
+    """The index of each of N names in `classes`.
+
+    Raises:
+        AnnotationError: a name is not among them; the message begins with `where`.
+    """
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise AnnotationError(f"{where}: unknown class {unknown[0]!r}; expected one of {tuple(classes)}")
+    return [list(classes).index(name) for name in names]
+
+
 def tidy(corners: NDArray[np.float32], labels: Sequence[int], shape_hw: tuple[int, int]) -> tuple[Detections, tuple[str, ...]]:
     """Truth that fits its image: boxes clipped to it, empty ones dropped, each repair told as a note.
 

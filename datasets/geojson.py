@@ -71,14 +71,12 @@ def read_records(
     """
     root = source if source.is_dir() else source.parent
     for file in files:
-        unknown = sorted(set(file.names) - set(classes))
-        if unknown:
-            raise AnnotationError(f"{file.path}: unknown class {unknown[0]!r}; expected one of {tuple(classes)}")
+        labels = convert.class_indices(file.names, classes, file.path)
         place = file.path.relative_to(root)
         picture, page = _find_picture(file, place, pictures or root)
         pixels = images.read_image(picture, page=page)
         shape_hw = (pixels.shape[0], pixels.shape[1])
-        truth, notes = convert.tidy(file.boxes, [list(classes).index(name) for name in file.names], shape_hw)
+        truth, notes = convert.tidy(file.boxes, labels, shape_hw)
         yield Record(
             None if page else picture,
             pixels if page else None,

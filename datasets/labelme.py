@@ -78,15 +78,13 @@ def read_records(source: Path, files: Sequence[LabelMeFile], classes: Sequence[s
     """
     root = source if source.is_dir() else source.parent
     for file in files:
-        unknown = sorted(set(file.labels) - set(classes))
-        if unknown:
-            raise AnnotationError(f"{file.path}: unknown class {unknown[0]!r}; expected one of {tuple(classes)}")
+        labels = convert.class_indices(file.labels, classes, file.path)
         picture, inside = _find_picture(file)
         shape_hw = file.shape_hw
         if shape_hw is None:
             pixels = inside if inside is not None else images.read_image(_given(picture))
             shape_hw = (pixels.shape[0], pixels.shape[1])
-        truth, notes = convert.tidy(file.boxes, [list(classes).index(label) for label in file.labels], shape_hw)
+        truth, notes = convert.tidy(file.boxes, labels, shape_hw)
         place = file.path.relative_to(root)
         slide = place.parent.as_posix() if place.parent.parts else None
         notes += (NO_AREA,) * file.n_dropped

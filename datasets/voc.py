@@ -88,10 +88,7 @@ def read_records(source: Path, classes: Sequence[str], *, split: str = "train", 
         if stem not in files:
             raise AnnotationError(f"{path}: its image is missing in {source / 'JPEGImages'}")
         found = read_xml(path, one_based=one_based)
-        unknown = sorted(set(found.names) - set(classes))
-        if unknown:
-            raise AnnotationError(f"{path}: unknown class {unknown[0]!r}; expected one of {tuple(classes)}")
-        truth, notes = convert.tidy(found.boxes, [list(classes).index(n) for n in found.names], found.shape_hw)
+        truth, notes = convert.tidy(found.boxes, convert.class_indices(found.names, classes, path), found.shape_hw)
         yield Record(files[stem], None, stem, part, truth, notes=notes, shape_hw=found.shape_hw)
 
 

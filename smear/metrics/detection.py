@@ -77,7 +77,7 @@ def coco_metrics(
     """
     found = checked(truths, found, len(classes), shapes_hw)
     curves = coco.evaluate(truths, found, len(classes))
-    precision, recall = curves.precision[..., 0], curves.recall[:, :, 0].mean(axis=0)  # (10, 101, C) and (C, D), NaN for absent classes
+    precision = curves.precision[..., 0]  # (10, 101, C), NaN for absent classes
     ap50, ap50_95 = precision[0].mean(axis=0), precision.mean(axis=(0, 1))  # (C,)
     counts = operating_counts(truths, found, len(classes), confidence=confidence)
     pooled = Counts(*(sum(getattr(c, name) for c in counts) for name in ("n_truth", "n_found", "n_hits")))
@@ -88,11 +88,7 @@ def coco_metrics(
         "recall": pooled.recall,
         "ap50": {name: float(v) for name, v in zip(classes, ap50, strict=True)},
         "ap50_95": {name: float(v) for name, v in zip(classes, ap50_95, strict=True)},
-        "ar": {
-            **{f"ar{k}": mean_of_known(recall[:, curves.max_detections.index(k)]) for k in (1, 10, coco.COCO_MAX_DETECTIONS)},
-            "ar": mean_of_known(recall[:, -1]),
-            "per_class": {name: float(v) for name, v in zip(classes, recall[:, -1], strict=True)},
-        },
+        "ar": _average_recalls(curves, classes),
         "per_class": {name: {k: v for k, v in c.to_json().items() if k != "f1"} for name, c in zip(classes, counts, strict=True)},
         "operating": {
             "confidence": confidence,
@@ -105,6 +101,15 @@ def coco_metrics(
         "n_truth": pooled.n_truth,
         "n_found": pooled.n_found,
         "n_images": len(truths),
+    }
+
+
+def _average_recalls(curves: coco.CocoCurves, classes: Sequence[str]) -> dict[str, Any]:
+    recall = curves.recall[:, :, 0].mean(axis=0)  # (C, D), NaN for absent classes
+    return {
+        **{f"ar{k}": mean_of_known(recall[:, curves.max_detections.index(k)]) for k in (1, 10, coco.COCO_MAX_DETECTIONS)},
+        "ar": mean_of_known(recall[:, -1]),
+        "per_class": {name: float(v) for name, v in zip(classes, recall[:, -1], strict=True)},
     }
 
 
