@@ -20,8 +20,9 @@ from smear.analyze import Analyzer
 from smear.bundles import record_metrics
 from smear.config import load
 from smear.errors import ModelError, SmearError
-from smear.evaluate import FLOOR, Labelled, read_labelled, score_detection
+from smear.evaluate import FLOOR, score_detection
 from smear.files import write_atomic
+from smear.labelled import Labelled, read_labelled
 from smear.metrics.detection import operating_counts
 from smear.models import Bundle, open_bundle
 from smear.plan import Plan, white_labels
@@ -102,7 +103,8 @@ def tune(bundle: Bundle, data_yaml: Path) -> tuple[float, dict[str, Any]]:
     wanted = white_labels(bundle.card) or range(len(bundle.card.classes))
 
     def f1(confidence: float) -> float:
-        counts = [operating_counts(labelled.truths, found, len(bundle.card.classes), confidence=confidence)[k] for k in wanted]
+        per_class = operating_counts(labelled.truths, found, len(bundle.card.classes), confidence=confidence)
+        counts = [per_class[k] for k in wanted]
         hits, total = sum(c.n_hits for c in counts), sum(c.n_truth + c.n_found for c in counts)
         return 2 * hits / total if total else 0.0
 
@@ -110,7 +112,7 @@ def tune(bundle: Bundle, data_yaml: Path) -> tuple[float, dict[str, Any]]:
     plateau = sorted(c for c, score in scores.items() if score >= max(scores.values()) - F1_TOLERANCE)
     best = plateau[(len(plateau) - 1) // 2]
     metrics = _score(bundle, labelled, outcomes, best)
-    return best, {key: value for key, value in metrics.items() if key != "pr_curves"}
+    return best, {key: value for key, value in metrics.items() if key not in CURVES}
 
 
 def _run(bundle: Bundle, data_yaml: Path, split: str, settings: AnalyzeSettings) -> tuple[Labelled, list[Outcome], Plan]:

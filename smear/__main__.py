@@ -20,13 +20,13 @@ from smear.config import load
 from smear.doctor import examine
 from smear.engines import open_engine
 from smear.errors import ConfigError, SmearError
-from smear.evaluate import read_labelled
 from smear.evaluation import gather, question_of, score, stress
 from smear.exports import FOLDER, export, parse_formats
 from smear.exports.folder import check_untouched
 from smear.exports.read import read_outcomes
 from smear.files import write_atomic
 from smear.images import find_fields
+from smear.labelled import read_labelled
 from smear.models import open_bundle
 from smear.quiet import silence
 from smear.regress import Rule, compare, freeze, open_sides, result_lines

@@ -9,15 +9,13 @@ import numpy as np
 from smear.analyze import at_confidence
 from smear.errors import AnnotationError
 from smear.evidence import Evidence, Question
-from smear.labelled import Labelled, read_labelled
+from smear.labelled import Labelled
 from smear.metrics.detection import coco_metrics
 from smear.metrics.detection_report import detection_report
 from smear.metrics.endtoend import count_pairs, score_pairs
 from smear.metrics.owners import ERRORS_PER_OWNER, list_errors
 from smear.score_cells import pair_labelled, score_cells
 from smear.types import Detections, FieldResult, Outcome
-
-__all__ = ["FLOOR", "Labelled", "ask", "evaluate", "headline", "read_labelled", "score_detection", "shared_boxes"]
 
 FLOOR = 0.005  # curves need the detections below the operating point too
 

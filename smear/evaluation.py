@@ -7,8 +7,9 @@ from typing import Any
 
 from smear.build import Opened, build_analyzer
 from smear.conditions import Condition
-from smear.evaluate import FLOOR, Labelled, ask, evaluate, headline
+from smear.evaluate import FLOOR, ask, evaluate, headline
 from smear.evidence import Evidence, EvidenceStore, Question
+from smear.labelled import Labelled
 from smear.outcome_cache import OutcomeCache
 from smear.plan import Plan
 from smear.store import Store

@@ -13,9 +13,10 @@ from smear import annotations
 from smear.annotations import DataSet
 from smear.build import Opened, build_analyzer, open_models
 from smear.errors import ConfigError, ModelError
-from smear.evaluate import FLOOR, Labelled, read_labelled, shared_boxes
+from smear.evaluate import FLOOR, shared_boxes
 from smear.evaluation import question_of
 from smear.evidence import Evidence, Question
+from smear.labelled import Labelled, read_labelled
 from smear.metrics.compare import CellScores, compare_cells, compare_extras, label_scores
 from smear.metrics.matching import match_fields, scores_of
 from smear.metrics.paired import Difference, Score, paired_bootstrap

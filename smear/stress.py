@@ -16,8 +16,8 @@ from zlib import crc32
 import numpy as np
 
 from smear.conditions import CONDITIONS, Condition
-from smear.evaluate import Labelled
 from smear.images import read_image, write_image
+from smear.labelled import Labelled
 from smear.types import Field, FieldResult, Outcome
 
 SCORES = ("map50", "white_recall", "white_precision", "accuracy", "roc_auc")  # shares in [0, 1], higher is better

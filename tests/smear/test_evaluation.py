@@ -11,10 +11,11 @@ from smear import __main__, annotations, images
 from smear.analyze import Analyzer
 from smear.build import open_models
 from smear.conditions import CONDITIONS
-from smear.evaluate import evaluate, headline, read_labelled
+from smear.evaluate import evaluate, headline
 from smear.evaluation import gather, question_of, stress
 from smear.evidence import EvidenceStore
 from smear.images import encode
+from smear.labelled import read_labelled
 from smear.settings import AnalyzeSettings
 from smear.store import Store
 from smear.types import Detections

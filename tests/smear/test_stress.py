@@ -9,8 +9,9 @@ import pytest
 
 from smear.analyze import Analyzer
 from smear.conditions import CONDITIONS, Condition, zoom
-from smear.evaluate import Labelled, score_detection
+from smear.evaluate import score_detection
 from smear.images import read_image, write_image
+from smear.labelled import Labelled
 from smear.metrics.detection import coco_metrics
 from smear.plan import Plan
 from smear.scale import Ruler
