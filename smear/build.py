@@ -39,7 +39,7 @@ class Opened:
 
     def key(self) -> str:
         """Changes whenever a result could: the cards (with the hashes of the weights) and the settings."""
-        parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data"})) for card in self.cards]
+        parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data", "variants"})) for card in self.cards]
         aside = {"detector", "classifier", "threads", "fields_per_batch", "review_below", "max_error"}
         settings = json.loads(self.settings.model_dump_json(exclude=aside))
         text = json.dumps([parts, settings, self.review.below], sort_keys=True)

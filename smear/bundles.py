@@ -27,6 +27,9 @@ def save_bundle(folder: Path, card: ModelCard, files: Mapping[str, bytes | Path]
         if name in (CARD_NAME, CARD_JSON):
             raise ModelError(f"{name}: is written by save_bundle, it cannot be one of the files")
         check_content(name, data)
+    for name, variant in card.variants.items():
+        if variant.file is not None and variant.file not in contents:
+            raise ModelError(f"{folder}: variants: {name}: its file {variant.file!r} is not one of the files {list(contents)!r}")
     filled = card.model_copy(update={"files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}})
     for name, data in contents.items():
         write_atomic(folder / name, data)

@@ -32,13 +32,27 @@ class CropContract(Settings):
     background: Literal["kept", "ellipse", "black"] = "kept"
 
 
+class Variant(Settings):
+    """The same model in another precision, run by the runtime of the same name (such as "openvino-bf16").
+
+    file: its own weights in the bundle, e.g. "model.int8.onnx"; None: the float32 weights, computed in that precision.
+    accepted: whether `smear.parity` let it pass. parity: the gate's figures, limits, data set and counts. versions: of what made it.
+    """
+
+    file: str | None = None
+    accepted: bool
+    parity: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
 class ModelCard(Settings):
     """All that is known about a model; `files` maps each plain file name of the bundle to its SHA-256.
 
     normalise: "unit" x/255; "imagenet" (x/255 - mean)/std; "minmax" per image (x - min)/(max - min).
     head: "yolo" raw ultralytics output; "sigmoid" one logit of P(classes[0]); "softmax" one logit a class.
     temperature: divides the logits. rbc_px: red-cell diameter, pixels, of the images a detector was trained on.
-    statistics: what the training fields of a detector look like (`smear.drift`). Undefined metrics (NaN) are stored as null.
+    statistics: what the training fields of a detector look like (`smear.drift`). variants: by the name of their runtime.
+    Undefined metrics (NaN) are stored as null.
     """
 
     name: str = Field(min_length=1)
@@ -59,6 +73,7 @@ class ModelCard(Settings):
     statistics: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     data: tuple[dict[str, Any], ...] = ()
+    variants: dict[str, Variant] = Field(default_factory=dict)
     licence: str = "AGPL-3.0-or-later"
     limits: str = "Research use only; not a diagnostic device."
 
@@ -77,6 +92,9 @@ class ModelCard(Settings):
         for name, digest in self.files.items():
             if not _SHA256.fullmatch(digest):
                 raise ValueError(f"files: {name}: not a SHA-256 in hexadecimal: {digest!r}")
+        for name, variant in self.variants.items():
+            if self.files and variant.file is not None and variant.file not in self.files:
+                raise ValueError(f"variants: {name}: its file {variant.file!r} is not one of the files {list(self.files)!r}")
         return self
 
 
@@ -87,13 +105,17 @@ class Bundle:
     root: Path
     card: ModelCard
 
-    def file(self, suffix: str) -> str:
-        """The name of the bundle's one file with that suffix.
+    def file(self, suffix: str, variant: str | None = None) -> str:
+        """The name of the bundle's one file with that suffix, not counting those of variants; or that variant's own file, if it has one.
 
         Raises:
             ModelError: it has none, or more than one.
         """
-        names = [name for name in self.card.files if name.endswith(suffix)]
+        chosen = self.card.variants.get(variant) if variant else None
+        if chosen is not None and chosen.file is not None:
+            return chosen.file
+        of_variants = {v.file for v in self.card.variants.values()}
+        names = [name for name in self.card.files if name.endswith(suffix) and name not in of_variants]
         if len(names) != 1:
             raise ModelError(f"{self.root}: needs exactly one {suffix} file for this runtime, has {len(names)}")
         return names[0]

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from smear.bundles import record_metrics, record_statistics, save_bundle
 from smear.errors import ModelError
-from smear.models import CropContract, ModelCard, open_bundle
+from smear.models import CropContract, ModelCard, Variant, open_bundle
 
 WEIGHTS = safetensors.numpy.save({"w": np.arange(6, dtype=np.float32)})
 
@@ -105,6 +105,33 @@ def test_one_file_is_asked_for_by_suffix(folder):
     assert bundle.file(".onnx") == "weights.onnx"
     with pytest.raises(ModelError, match=r"exactly one \.json file for this runtime, has 0"):
         bundle.file(".json")
+
+
+def test_a_variant_brings_its_own_file_or_takes_the_float32_one(tmp_path):
+    variants = {"openvino-int8": Variant(file="model.int8.onnx", accepted=True), "openvino-bf16": Variant(accepted=True)}
+    weights = onnx_model().SerializeToString()
+    save_bundle(tmp_path, card(variants=variants), {"model.onnx": weights, "model.int8.onnx": weights})
+    bundle = open_bundle(tmp_path)
+    assert bundle.card.variants == variants
+    assert [bundle.file(".onnx", v) for v in (None, "openvino-bf16", "openvino-int8")] == ["model.onnx", "model.onnx", "model.int8.onnx"]
+
+
+def test_a_variant_of_a_file_that_no_hash_covers_is_a_card_error(folder):
+    edit_card(folder, variants={"openvino-int8": {"file": "model.int8.onnx", "accepted": True}})
+    with pytest.raises(ModelError, match=r"model\.json: .*variants: openvino-int8: its file 'model\.int8\.onnx' is not one of the files"):
+        open_bundle(folder)
+
+
+def test_a_variant_whose_file_is_left_behind_is_not_saved(tmp_path):
+    variants = {"openvino-int8": Variant(file="model.int8.onnx", accepted=True)}
+    with pytest.raises(ModelError, match=r"its file 'model\.int8\.onnx' is not one of the files \['model\.onnx'\]"):
+        save_bundle(tmp_path, card(variants=variants), {"model.onnx": onnx_model().SerializeToString()})
+
+
+def test_a_variant_must_say_whether_it_was_accepted(folder):
+    edit_card(folder, variants={"openvino-bf16": {"file": None}})
+    with pytest.raises(ModelError, match=r"variants.openvino-bf16.accepted"):
+        open_bundle(folder)
 
 
 @pytest.mark.parametrize(
