@@ -1,50 +1,20 @@
-"""From fields to results: decode, measure the scale, tile, detect, crop, classify; tiles and crops are batched across fields."""
+"""From fields to results: read and decode ahead, find and label in batches across fields, keep behind; each stage in its own threads."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from dataclasses import field as member
-from itertools import islice
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smear import boxes
-from smear.drift import judge
 from smear.errors import ImageError
-from smear.images import crop, decode, read_bytes, resize
+from smear.finder import Finder
+from smear.images import decode, read_bytes
+from smear.labeller import Labeller
+from smear.line import Pace, ahead
 from smear.plan import Plan
-from smear.quality import measure_quality
-from smear.scale import WHITE_PER_RED, estimate_scale, given_scale
-from smear.settings import NORMAL_RBC_PX
-from smear.tiles import merge, plan_tiles
-from smear.types import UNKNOWN_SCALE, Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
-
-UNSURE_SPREAD = 0.35  # relative interquartile range of the red cells above which the ruler is called unsure
-FEW_RED_CELLS = 8
-SAME_OBJECT_IOU = 0.8  # boxes of two classes overlapping more are one object, named by the higher score
-MAX_GROWTH = 8.0  # a field is enlarged at most this much: below, a cell has too few pixels to be found
-MAX_RESIZED_PIXELS = 2**28  # a resized field takes at most 0.8 GB, and so do all that are searched together
-NO_RULER = "scale unknown: neither red nor white cells to measure by; the field was searched at its longest side"
-BY_WHITE_CELLS = "scale estimated from white cells: no red cells found"
-UNSURE_SCALE = "scale unsure: few red cells, or of very different sizes"
-TOO_SMALL = "cells too small to be enlarged to the detector's scale: some may be missed"
-NO_CONTRACT_SCALE = "cell cropped by its box: the field's scale is unknown"
-
-
-@dataclass
-class _Work:
-    """A field on its way through the stages."""
-
-    field: Field
-    image: Image
-    scale: Scale = UNKNOWN_SCALE
-    found: Detections = member(default_factory=Detections.empty)
-    warnings: list[str] = member(default_factory=list)
-    seconds: dict[str, float] = member(default_factory=dict)
-    quality: dict[str, float] = member(default_factory=dict)
-    failure: FieldFailure | None = None
+from smear.types import Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
+from smear.work import Work
 
 
 class Analyzer:
@@ -53,6 +23,8 @@ class Analyzer:
     Args:
         white: indices of the detector's white-cell classes. recall: a result computed before, by the field and its bytes, or None.
         keep: called with every fresh outcome and its image (None when it could not be decoded), before it is yielded.
+        pace: how many threads do what; with more than one of a kind, the models and both hooks are called by several at once.
+            Results and their order do not depend on it.
     """
 
     def __init__(
@@ -64,23 +36,18 @@ class Analyzer:
         white: Sequence[int],
         recall: Callable[[Field, bytes], Outcome | None] | None = None,
         keep: Callable[[Outcome, Image | None], None] | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - a frozen value
     ) -> None:
-        self._detector, self._classifier, self._plan, self._white = detector, classifier, plan, tuple(white)
-        self._recall, self._keep = recall, keep
+        self._plan, self._recall, self._keep, self._pace = plan, recall, keep, pace
+        self._finder = Finder(detector, plan)
+        self._labeller = Labeller(classifier, plan, detector_classes=detector.classes, white=white)
 
     def __call__(self, fields: Iterable[Field]) -> Iterator[Outcome]:
         """One outcome a field, in order; a field that cannot be read is a FieldFailure, a bug is a traceback."""
-        for some in _batches(fields, self._plan.fields_per_batch):
-            opened = [self._open(f) for f in some]
-            fresh = [w for w in opened if isinstance(w, _Work)]
-            self._measure([w for w in fresh if not w.failure])
-            self._detect([w for w in fresh if not w.failure])
-            results = iter(self._label([w for w in fresh if not w.failure]))
-            for work in opened:
-                outcome: Outcome = work if not isinstance(work, _Work) else work.failure or next(results)
-                if self._keep and isinstance(work, _Work):
-                    self._keep(outcome, None if work.failure else work.image)
-                yield outcome
+        opened = ahead(self._open, fields, threads=self._pace.readers)
+        batches = _batches(opened, self._plan.fields_per_batch, self._plan.pixels_per_batch)
+        analysed = ahead(self._analyse, batches, threads=self._pace.lanes)
+        return ahead(self._finish, (pair for batch in analysed for pair in batch), threads=self._pace.writers)
 
     @property
     def confidence(self) -> float:
@@ -89,13 +56,17 @@ class Analyzer:
 
     def find_cells(self, image: Image, um_per_px: float | None = None) -> tuple[Detections, Scale]:
         """The white cells of one decoded image, in its pixels, and its scale."""
-        work = _Work(Field("image", path=None, um_per_px=um_per_px), image)  # type: ignore[arg-type]
-        self._measure([work])
-        self._detect([work])
-        found = work.found
-        return found.take(np.isin(found.labels, self._white) & (found.scores >= self._plan.confidence)), work.scale
+        work = Work(Field("image", path=None, um_per_px=um_per_px), image)  # type: ignore[arg-type]
+        self._finder.measure(work)
+        self._finder.find([work])
+        return work.found.take(self._labeller.is_cell(work)), work.scale
 
-    def _open(self, one: Field) -> _Work | Outcome:
+    def label_boxes(self, image: Image, corners: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
+        """(N, C) probabilities of cells whose (N, 4) boxes are known, cut at the field's scale; an evaluation's true boxes."""
+        return self._labeller.label_boxes(image, corners, scale)
+
+    def _open(self, one: Field) -> Work | Outcome:
+        """The decoded field, or its outcome where an earlier run knows it."""
         started, stage = time.perf_counter(), "read"
         try:
             data = read_bytes(one)
@@ -105,127 +76,23 @@ class Analyzer:
             stage = "decode"
             image = decode(data, name=one.id, page=one.page)
         except ImageError as error:
-            return _Work(one, np.zeros((0, 0, 3), np.uint8), failure=FieldFailure(one, stage, str(error)))
-        return _Work(one, image, warnings=list(self._plan.warnings), seconds={"decode": time.perf_counter() - started})
+            return Work.failed(FieldFailure(one, stage, str(error)))
+        return Work(one, image, warnings=list(self._plan.warnings), seconds={"decode": time.perf_counter() - started})
 
-    def _measure(self, works: Sequence[_Work]) -> None:
+    def _analyse(self, batch: Sequence[Work | Outcome]) -> list[tuple[Work | None, Outcome]]:
+        """Each outcome of a batch, beside the work that is to be kept with it."""
+        works = [w for w in batch if isinstance(w, Work) and not w.failure]
         for work in works:
-            um_per_px = work.field.um_per_px or self._plan.um_per_px
-            with _timed(work, "scale"):
-                if um_per_px is not None:
-                    work.scale = given_scale(um_per_px)
-                elif self._plan.ruler is not None:
-                    work.scale = estimate_scale(work.image, self._detector, self._plan.ruler)
-            work.warnings += _scale_warnings(work.scale) if self._plan.ruler else []
+            self._finder.measure(work)
+        self._finder.find(works)
+        results = iter(self._labeller.label(works))
+        return [(w, w.failure or next(results)) if isinstance(w, Work) else (None, w) for w in batch]
 
-    def _detect(self, works: Sequence[_Work]) -> None:
-        """Search all fields, as many together as fit `MAX_RESIZED_PIXELS`."""
-        together: list[_Work] = []
-        n_pixels = 0.0
-        for work in works:
-            n_more = work.image.shape[0] * work.image.shape[1] * self._factor(work) ** 2
-            if together and n_pixels + n_more > MAX_RESIZED_PIXELS:
-                self._search(together)
-                together, n_pixels = [], 0.0
-            together.append(work)
-            n_pixels += n_more
-        self._search(together)
-
-    def _search(self, works: Sequence[_Work]) -> None:
-        started = time.perf_counter()
-        plans = []
-        for work in works:
-            resized = resize(work.image, self._factor(work))
-            self._judge(work, resized)
-            plans.append((resized, plan_tiles(resized.shape[:2], tile_px=self._plan.tile_px, overlap_px=self._plan.overlap_px)))
-        views = [resized[y0:y1, x0:x1] for resized, tiles in plans for x0, y0, x1, y1 in (t.view for t in tiles)]
-        found = iter(self._detector(views))
-        for work, (resized, tiles) in zip(works, plans, strict=True):
-            kept = [d.take(d.scores >= self._plan.floor) for d in islice(found, len(tiles))]
-            merged = merge(tiles, kept, iou=self._plan.iou)
-            shape = work.image.shape[:2]
-            in_field = merged.rescale((shape[1] / resized.shape[1], shape[0] / resized.shape[0]))
-            clipped = replace(in_field, boxes=boxes.clip(in_field.boxes, shape))
-            work.found = boxes.suppress(clipped, iou_above=SAME_OBJECT_IOU, across_classes=True)
-        _share(works, "detect", time.perf_counter() - started - sum(w.seconds["quality"] for w in works))
-
-    def _judge(self, work: _Work, resized: Image) -> None:
-        """What the field looks like to the detector, and how far that is from what it was trained on."""
-        plan = self._plan
-        with _timed(work, "quality"):
-            measured = measure_quality(resized, rbc_px=plan.ruler.rbc_px if plan.ruler else NORMAL_RBC_PX)
-            if work.scale.is_known:
-                measured |= {"rbc_px": work.scale.rbc_px, "resized": self._factor(work)}
-            work.quality, warnings = judge(measured, plan.reference)
-            work.warnings += warnings
-
-    def _factor(self, work: _Work) -> float:
-        """How much a field is resized for the detector."""
-        height, width = work.image.shape[:2]
-        largest = min(MAX_GROWTH, (MAX_RESIZED_PIXELS / (height * width)) ** 0.5)
-        if self._plan.ruler is None or not work.scale.is_known:
-            return min(self._plan.letterbox_px / max(height, width), largest)
-        wanted = self._plan.ruler.rbc_px / work.scale.rbc_px
-        if wanted > largest and TOO_SMALL not in work.warnings:
-            work.warnings.append(TOO_SMALL)
-        return min(wanted, largest)
-
-    def _label(self, works: Sequence[_Work]) -> list[FieldResult]:
-        started = time.perf_counter()
-        rows = [np.isin(w.found.labels, self._white) & (w.found.scores >= self._plan.confidence) for w in works]
-        cut = [self._crops(w.image, w.found.boxes[white], w.scale) for w, white in zip(works, rows, strict=True)]
-        classes = self._classifier.classes if self._classifier else ()
-        labelled = self._classify([c for crops, _ in cut for c in crops])
-        _share(works, "classify", time.perf_counter() - started)
-        results, start = [], 0
-        for work, is_white, (crops, notes) in zip(works, rows, cut, strict=True):
-            probabilities = np.full((len(work.found), len(classes)), np.nan, np.float32)
-            if len(crops):
-                probabilities[is_white] = labelled[start : start + len(crops)]
-            start += len(crops)
-            results.append(self._result(work, is_white, probabilities, notes))
-        return results
-
-    def label_boxes(self, image: Image, corners: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
-        """(N, C) probabilities of cells whose (N, 4) boxes are known, cut at the field's scale; an evaluation's true boxes."""
-        return self._classify(self._crops(image, corners, scale)[0])
-
-    def _classify(self, crops: Sequence[Image]) -> NDArray[np.float32]:
-        if self._classifier is None or not crops:
-            return np.zeros((0, len(self._classifier.classes) if self._classifier else 0), np.float32)
-        return self._classifier(np.stack(crops))
-
-    def _crops(self, image: Image, corners: NDArray[np.float32], scale: Scale) -> tuple[list[Image], list[tuple[str, ...]]]:
-        """One crop a box by the classifier's contract, and the warnings of each."""
-        contract = self._plan.contract
-        if self._classifier is None or contract is None:
-            return [], [()] * len(corners)
-        by_box = contract.unit == "rbc" and not scale.is_known
-        if by_box:
-            contract = contract.model_copy(update={"unit": "box", "width": contract.width / WHITE_PER_RED})
-        cut = [crop(image, box, contract, rbc_px=scale.rbc_px, out_px=self._plan.crop_px) for box in corners]
-        return [picture for picture, _ in cut], [(*notes, *((NO_CONTRACT_SCALE,) if by_box else ())) for _, notes in cut]
-
-    def _result(
-        self, work: _Work, is_white: NDArray[np.bool_], probabilities: NDArray[np.float32], notes: Sequence[tuple[str, ...]]
-    ) -> FieldResult:
-        height, width = work.image.shape[:2]
-        of_row = dict(zip(np.flatnonzero(is_white).tolist(), notes, strict=True))
-        return FieldResult(
-            field=work.field,
-            shape_hw=(height, width),
-            detections=work.found,
-            detector_classes=self._detector.classes,
-            is_white=is_white,
-            probabilities=probabilities,
-            classes=self._classifier.classes if self._classifier else (),
-            review_below=self._plan.review_below,
-            scale=work.scale,
-            warnings=tuple(work.warnings),
-            cell_warnings=tuple(of_row.get(i, ()) for i in range(len(work.found))),
-            seconds=work.seconds,
-            quality=work.quality,
-        )
+    def _finish(self, pair: tuple[Work | None, Outcome]) -> Outcome:
+        work, outcome = pair
+        if self._keep and work:
+            self._keep(outcome, None if work.failure else work.image)
+        return outcome
 
 
 def at_confidence(result: FieldResult, confidence: float) -> FieldResult:
@@ -240,29 +107,16 @@ def at_confidence(result: FieldResult, confidence: float) -> FieldResult:
     )
 
 
-def _scale_warnings(scale: Scale) -> list[str]:
-    if not scale.is_known:
-        return [NO_RULER]
-    if scale.source == "white cells":
-        return [BY_WHITE_CELLS]
-    if scale.source == "red cells" and (scale.n < FEW_RED_CELLS or scale.spread > UNSURE_SPREAD):
-        return [UNSURE_SCALE]
-    return []
-
-
-def _batches(fields: Iterable[Field], size: int) -> Iterator[list[Field]]:
-    rest = iter(fields)
-    while some := list(islice(rest, size)):
-        yield some
-
-
-@contextmanager
-def _timed(work: _Work, stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    work.seconds[stage] = time.perf_counter() - started
-
-
-def _share(works: Sequence[_Work], stage: str, seconds: float) -> None:
-    for work in works:
-        work.seconds[stage] = seconds / len(works)
+def _batches(opened: Iterable[Work | Outcome], most: int, most_pixels: int) -> Iterator[list[Work | Outcome]]:
+    """Fields that follow each other, at most so many, and so many pixels, together; never none."""
+    batch: list[Work | Outcome] = []
+    n_pixels = 0
+    for one in opened:
+        n_more = one.n_pixels if isinstance(one, Work) else 0
+        if batch and (len(batch) >= most or n_pixels + n_more > most_pixels):
+            yield batch
+            batch, n_pixels = [], 0
+        batch.append(one)
+        n_pixels += n_more
+    if batch:
+        yield batch

@@ -11,6 +11,7 @@ from classification.classifier import BundleClassifier
 from detection.detector import YoloDetector
 from smear.analyze import Analyzer
 from smear.errors import ModelError
+from smear.line import Pace
 from smear.models import Bundle, ModelCard, open_bundle
 from smear.plan import Plan, white_labels
 from smear.review import ReviewRule, review_rule
@@ -40,7 +41,7 @@ class Opened:
     def key(self) -> str:
         """Changes whenever a result could: the cards (with the hashes of the weights) and the settings."""
         parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data", "variants"})) for card in self.cards]
-        aside = {"detector", "classifier", "threads", "fields_per_batch", "review_below", "max_error"}
+        aside = {"detector", "classifier", "threads", "fields_per_batch", "pixels_per_batch", "lanes", "review_below", "max_error"}
         settings = json.loads(self.settings.model_dump_json(exclude=aside))
         text = json.dumps([parts, settings, self.review.below], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -72,7 +73,7 @@ def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Any) 
         raise ModelError(f"{opened.classifier.root}: crop: is missing; the card must say how cells are cut for it")
     detector = YoloDetector(_runtime(opened.detector, settings), card, confidence=plan.lowest_score, iou=plan.iou)
     classifier = BundleClassifier(_runtime(opened.classifier, settings), opened.classifier.card) if opened.classifier else None
-    return Analyzer(detector, classifier, plan, white=white_labels(card), **hooks)
+    return Analyzer(detector, classifier, plan, white=white_labels(card), pace=Pace.of_machine(lanes=1), **hooks)
 
 
 def make_analyze(opened: Opened, **hooks: Any) -> Callable[[], Callable[[Iterable[Field]], Iterator[Outcome]]]:

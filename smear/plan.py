@@ -29,6 +29,7 @@ class Plan:
     tile_px: int = 640
     overlap_px: int = 192
     fields_per_batch: int = 8
+    pixels_per_batch: int = 2**22
     warnings: tuple[str, ...] = ()
     reference: Reference | None = None  # the fields trained on; None: no field is called foreign
 
@@ -58,6 +59,7 @@ class Plan:
             tile_px=round(settings.tile_px * grown),
             overlap_px=round(settings.overlap_px * grown),
             fields_per_batch=settings.fields_per_batch,
+            pixels_per_batch=settings.pixels_per_batch,
             warnings=(review.warning,) if review.warning else (),
             reference=Reference.from_card(detector.statistics),
         )

@@ -28,6 +28,8 @@ class AnalyzeSettings(Settings):
     overlap_px: int = Field(192, ge=0)
     largest_cell_rbc: float = Field(3.6, gt=0)
     fields_per_batch: int = Field(8, ge=1)
+    pixels_per_batch: int = Field(2**22, ge=1)  # of decoded fields: more is no faster on a CPU and holds more memory
+    lanes: int | None = Field(None, ge=1, le=64)  # None: as the machine allows
 
     @model_validator(mode="after")
     def _overlap_holds_a_cell(self) -> Self:

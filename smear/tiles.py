@@ -10,21 +10,23 @@ from smear.errors import ConfigError
 from smear.types import Detections, Tile
 
 SLACK_PX = 4  # a centre predicted this far outside its core still counts; two tiles never agree to the pixel
+STEP_PX = 64  # networks take multiples of it; a window between two of them would be padded
 _SEPARATE = 0.75  # centres of two cells of one class are further apart than this share of their diameter
 
 
-def plan_tiles(shape_hw: tuple[int, int], *, tile_px: int, overlap_px: int) -> tuple[Tile, ...]:
+def plan_tiles(shape_hw: tuple[int, int], *, tile_px: int, overlap_px: int, snug: bool = False) -> tuple[Tile, ...]:
     """Cover a field with windows of at most `tile_px`; their cores partition the field.
 
     Neighbouring views share at least `overlap_px`, which must be no smaller than the largest cell plus
     twice `SLACK_PX`: then every cell is whole in the tile that owns its centre. Windows are spread evenly, so none is a sliver.
+    With `snug` they are no larger than as many windows must be, in steps of `STEP_PX`: less is looked at twice.
 
     Raises:
         ConfigError: the overlap leaves no room in the tile.
     """
     if not 0 <= overlap_px < tile_px:
         raise ConfigError(f"overlap_px: must be in [0, tile_px = {tile_px}), got {overlap_px}")
-    rows, columns = (_plan_axis(length, tile_px, overlap_px) for length in shape_hw)
+    rows, columns = (_plan_axis(length, _snug(length, tile_px, overlap_px) if snug else tile_px, overlap_px) for length in shape_hw)
     return tuple(
         Tile(view=(vx0, vy0, vx1, vy1), core=(cx0, cy0, cx1, cy1)) for (vy0, vy1, cy0, cy1) in rows for (vx0, vx1, cx0, cx1) in columns
     )
@@ -96,10 +98,23 @@ def _seen_twice(found: Detections, owners: NDArray[np.int64], near_seam: NDArray
     return doubled
 
 
+def _n_windows(length: int, tile_px: int, overlap_px: int) -> int:
+    return -(-(length - overlap_px) // (tile_px - overlap_px))
+
+
+def _snug(length: int, tile_px: int, overlap_px: int) -> int:
+    """The smallest window, in steps of `STEP_PX`, that covers the length as often as `tile_px` does."""
+    if length <= tile_px:
+        return tile_px
+    n = _n_windows(length, tile_px, overlap_px)
+    needed = -(-(length + (n - 1) * overlap_px) // n)
+    return min(tile_px, -(-needed // STEP_PX) * STEP_PX)
+
+
 def _plan_axis(length: int, tile_px: int, overlap_px: int) -> list[tuple[int, int, int, int]]:
     if length <= tile_px:
         return [(0, length, 0, length)]
-    n = -(-(length - overlap_px) // (tile_px - overlap_px))
+    n = _n_windows(length, tile_px, overlap_px)
     starts = [round(i * (length - tile_px) / (n - 1)) for i in range(n)]
     cuts = [0, *((starts[i] + tile_px + starts[i + 1]) // 2 for i in range(n - 1)), length]
     return [(s, s + tile_px, cuts[i], cuts[i + 1]) for i, s in enumerate(starts)]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from datasets.painted import draw_style, paint_field
-from smear import analyze, boxes
+from smear import boxes, finder, labeller
 from smear.analyze import Analyzer, at_confidence
 from smear.drift import Reference, describe
+from smear.finder import Finder
 from smear.images import write_image
 from smear.models import CropContract, ModelCard
 from smear.plan import Plan
@@ -111,9 +112,9 @@ class TestOutcomes:
         fields = fields_of(tmp_path, {f"{i}.png": paint((300, 300), rbc_px=30, n_red=6, seed=i) for i in range(3)})
         together = list(analyzer(blobs)(fields))
         groups = []
-        search = Analyzer._search
-        monkeypatch.setattr(Analyzer, "_search", lambda self, works: (groups.append(len(works)), search(self, works))[1])
-        monkeypatch.setattr(analyze, "MAX_RESIZED_PIXELS", 600 * 600)
+        search = Finder.search
+        monkeypatch.setattr(Finder, "search", lambda self, works: (groups.append(len(works)), search(self, works))[1])
+        monkeypatch.setattr(finder, "MAX_RESIZED_PIXELS", 600 * 600)
         outcomes = list(analyzer(blobs)(fields))
         assert groups == [1, 1, 1]
         assert all(same(a, b) for a, b in zip(outcomes, together, strict=True))
@@ -164,18 +165,18 @@ class TestQuality:
 class TestScale:
     def test_a_field_without_red_cells_says_so(self, blobs, paint, tmp_path):
         (outcome,) = analyzer(blobs)(fields_of(tmp_path, {"a.png": paint((400, 400), rbc_px=40, n_red=0)}))
-        assert outcome.warnings == (analyze.BY_WHITE_CELLS,)
+        assert outcome.warnings == (finder.BY_WHITE_CELLS,)
         assert outcome.count("WBC") == 2
 
     def test_a_blank_field_is_searched_and_says_that_its_scale_is_unknown(self, blobs, tmp_path):
         (outcome,) = analyzer(blobs)(fields_of(tmp_path, {"a.png": np.full((50, 70, 3), 230, np.uint8)}))
-        assert outcome.warnings == (analyze.NO_RULER,)
+        assert outcome.warnings == (finder.NO_RULER,)
         assert len(outcome.detections) == 0
         assert not outcome.scale.is_known
 
     def test_few_red_cells_are_an_unsure_ruler(self, blobs, paint, tmp_path):
         (outcome,) = analyzer(blobs)(fields_of(tmp_path, {"a.png": paint((400, 400), rbc_px=40, n_red=5)}))
-        assert outcome.warnings == (analyze.UNSURE_SCALE,)
+        assert outcome.warnings == (finder.UNSURE_SCALE,)
 
     def test_the_pixel_size_of_the_field_comes_before_that_of_the_settings(self, blobs, paint, tmp_path):
         (field,) = fields_of(tmp_path, {"a.png": paint((400, 400), rbc_px=40, n_red=9)})
@@ -183,9 +184,9 @@ class TestScale:
         assert [o.scale.rbc_px for o in analyzer(blobs, plan=plan)([field, replace(field, um_per_px=0.15)])] == [30, 50]
 
     def test_cells_that_cannot_be_enlarged_enough_are_warned_of(self, blobs, paint, tmp_path, monkeypatch):
-        monkeypatch.setattr(analyze, "MAX_RESIZED_PIXELS", 300 * 300)
+        monkeypatch.setattr(finder, "MAX_RESIZED_PIXELS", 300 * 300)
         (outcome,) = analyzer(blobs)(fields_of(tmp_path, {"a.png": paint((300, 300), rbc_px=20, n_red=20)}))
-        assert analyze.TOO_SMALL in outcome.warnings
+        assert finder.TOO_SMALL in outcome.warnings
 
     def test_without_a_ruler_the_field_is_letterboxed(self, blobs, paint, tmp_path):
         plan = replace(PLAN, ruler=None, letterbox_px=320)
@@ -199,7 +200,7 @@ class TestCrops:
         plan = replace(PLAN, ruler=None)
         (outcome,) = analyzer(blobs, RednessClassifier(), plan)(fields_of(tmp_path, {"a.png": paint((400, 400), rbc_px=40)}))
         cells = list(outcome.cells())
-        assert all(analyze.NO_CONTRACT_SCALE in c.warnings for c in cells)
+        assert all(labeller.NO_CONTRACT_SCALE in c.warnings for c in cells)
         assert sorted(c.label for c in cells) == ["ALL", "HEM"]
 
     def test_a_cell_at_the_edge_is_warned_of_and_others_are_not(self, blobs, paint, tmp_path):
@@ -273,9 +274,9 @@ def test_two_classes_on_one_object_count_once():
     pair = Detections(
         np.array([[0, 0, 10, 10], [0, 0, 10, 9.5], [20, 0, 30, 10]], np.float32), np.array([0.6, 0.7, 0.5]), np.array([0, 1, 1])
     )
-    kept = boxes.suppress(pair, iou_above=analyze.SAME_OBJECT_IOU, across_classes=True)
+    kept = boxes.suppress(pair, iou_above=finder.SAME_OBJECT_IOU, across_classes=True)
     assert (kept.labels.tolist(), kept.scores.tolist()) == ([1, 1], pytest.approx([0.7, 0.5]))
-    assert len(boxes.suppress(Detections.empty(), iou_above=analyze.SAME_OBJECT_IOU, across_classes=True)) == 0
+    assert len(boxes.suppress(Detections.empty(), iou_above=finder.SAME_OBJECT_IOU, across_classes=True)) == 0
 
 
 def _rows(result: FieldResult) -> list[list[float]]:

@@ -70,6 +70,6 @@ def test_a_broken_codec_is_found(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])
 def test_the_exit_code_says_whether_all_is_well(monkeypatch, capsys, fine, code):
-    monkeypatch.setattr(__main__, "examine", lambda models: (["ok  one", "BAD two"][: 1 + (not fine)], fine))
+    monkeypatch.setattr("smear.commands.doctor.examine", lambda models: (["ok  one", "BAD two"][: 1 + (not fine)], fine))
     assert __main__.main(["doctor"]) == code
     assert "ok  one" in capsys.readouterr().out

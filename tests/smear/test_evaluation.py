@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from smear import __main__, annotations, images
-from smear.analyze import Analyzer
 from smear.build import open_models
 from smear.conditions import CONDITIONS
 from smear.evaluate import evaluate, headline
 from smear.evaluation import gather, question_of, stress
 from smear.evidence import EvidenceStore
+from smear.finder import Finder
 from smear.images import encode
 from smear.labelled import read_labelled
 from smear.settings import AnalyzeSettings
@@ -63,8 +63,8 @@ def opened(models):
 @pytest.fixture
 def searched(monkeypatch) -> list[str]:
     """The ids of the fields that the analyser searches."""
-    search, ids = Analyzer._search, []
-    monkeypatch.setattr(Analyzer, "_search", lambda self, works: (ids.extend(w.field.id for w in works), search(self, works))[1])
+    search, ids = Finder.search, []
+    monkeypatch.setattr(Finder, "search", lambda self, works: (ids.extend(w.field.id for w in works), search(self, works))[1])
     return ids
 
 

@@ -17,10 +17,11 @@ from smear import annotations
 from smear.__main__ import main
 from smear.draw import CLASS_COLOURS, OTHER_COLOURS
 from smear.errors import ConfigError, ImageError
-from smear.exports import FORMATS, export, geojson, labelme, parse_formats, voc
+from smear.exports import FORMATS, geojson, labelme, parse_formats, voc
 from smear.exports.marks import flat_names, make_batch, marks_of
 from smear.exports.pictures import picture, without_metadata
 from smear.exports.read import read_outcomes
+from smear.exports.write import export
 from smear.files import write_atomic
 from smear.images import decode, read_image, write_image
 from smear.report.records import to_json

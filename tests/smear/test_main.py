@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from smear import __main__, annotations
-from smear.analyze import Analyzer
+from smear.finder import Finder
 from smear.images import encode, read_image, write_image
 from smear.report.tables import CELL_COLUMNS
 from smear.types import Detections
@@ -108,7 +108,7 @@ class TestResume:
         run(slides, tmp_path / "out")
         before = digest(tmp_path / "out")
         searched = []
-        monkeypatch.setattr(Analyzer, "_search", lambda self, works: searched.extend(works))
+        monkeypatch.setattr(Finder, "search", lambda self, works: searched.extend(works))
         assert run(slides, tmp_path / "out") == 0
         assert searched == []
         assert digest(tmp_path / "out") == before
@@ -314,8 +314,8 @@ def given(models: Path) -> list[str]:
 
 def searched_fields(monkeypatch) -> list[str]:
     """The ids of the fields that the analyser searches from now on."""
-    search, ids = Analyzer._search, []
-    monkeypatch.setattr(Analyzer, "_search", lambda self, works: (ids.extend(w.field.id for w in works), search(self, works))[1])
+    search, ids = Finder.search, []
+    monkeypatch.setattr(Finder, "search", lambda self, works: (ids.extend(w.field.id for w in works), search(self, works))[1])
     return ids
 
 

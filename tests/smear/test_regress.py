@@ -13,7 +13,8 @@ from smear.bundles import save_bundle
 from smear.errors import ConfigError, ModelError
 from smear.images import encode
 from smear.models import open_bundle
-from smear.regress import Rule, freeze, open_sides
+from smear.regress import freeze, open_sides
+from smear.rule import Rule
 from smear.settings import AnalyzeSettings
 from smear.types import Detections
 
