@@ -1,27 +1,27 @@
 """What users may type after `python -m smear`: one function a command."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from smear.exports import FOLDER, FORMATS
-from smear.regress import Rule
+from smear.rule import Rule
 
 SPLITS = ("train", "val", "test")
 
 
-def make_parser(about: Mapping[str, str | None]) -> argparse.ArgumentParser:
-    """The parser of all commands; `about` says in a sentence what each does."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the sentence of each is its first line in the help."""
     parser = argparse.ArgumentParser(
         prog="python -m smear", description="White cells in smear fields: find, label, report. Research use only."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, sentence in about.items():
-        ARGUMENTS[name](commands.add_parser(name, help=sentence))
+    for name, add_arguments in ARGUMENTS.items():
+        add_arguments(commands.add_parser(name, help=add_arguments.__doc__, description=add_arguments.__doc__))
     return parser
 
 
 def _analyze(command: argparse.ArgumentParser) -> None:
+    """Find, cut and label the white cells of a folder, write the pictures, tables and the report."""
     command.add_argument("folder", type=Path, help="images, in subfolders or not")
     command.add_argument("--slides", action=argparse.BooleanOptionalAction, default=True, help="a subfolder is a slide (default)")
     command.add_argument("--crops", action="store_true", help="also write every white cell as a picture")
@@ -30,6 +30,7 @@ def _analyze(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(command: argparse.ArgumentParser) -> None:
+    """The same on labelled fields, with detection and per-cell metrics in the report and in metrics.json."""
     command.add_argument("--data", type=Path, required=True, help="data.yaml of a labelled set")
     command.add_argument("--split", default="test", choices=SPLITS)
     command.add_argument("--record", metavar="NAME", help="also put the numbers into the cards of both bundles under this name")
@@ -41,6 +42,7 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
 
 
 def _regress(command: argparse.ArgumentParser) -> None:
+    """Two bundles of one task on a labelled set, number by number and cell by cell; 1 when the new one is worse."""
     command.add_argument("old", type=Path, help="bundle folder")
     command.add_argument("new", type=Path, help="bundle folder of the same task and classes; the other model stays the one below")
     command.add_argument("--data", type=Path, required=True, help="data.yaml of the frozen, labelled set")
@@ -70,12 +72,14 @@ def _run(command: argparse.ArgumentParser) -> None:
 
 
 def _card(command: argparse.ArgumentParser) -> None:
+    """The model card of a bundle, as a page and JSON, with the open items of CLAIM 2024 and TRIPOD+AI."""
     command.add_argument("bundle", type=Path, help="model folder with model.json")
     command.add_argument("--out", type=Path, help="folder for card.json and card.html; default: beside model.json")
     command.add_argument("--answer", action="append", default=[], metavar="NAME=TEXT", help="answer an open item; kept in model.json")
 
 
 def _export(command: argparse.ArgumentParser) -> None:
+    """Write the results of an analysis in the formats of other tools; nothing is analysed."""
     command.add_argument("folder", type=Path, metavar="OUT", help="output folder of a finished analysis")
     command.add_argument("--to", required=True, metavar="A,B", help=f"formats: {', '.join(FORMATS)}")
     command.add_argument("--out", type=Path, help=f"where they go (default: OUT/{FOLDER})")
@@ -84,7 +88,7 @@ def _export(command: argparse.ArgumentParser) -> None:
 
 
 def _doctor(_: argparse.ArgumentParser) -> None:
-    """Nothing to choose."""
+    """Versions, devices, codecs, bundle hashes and one golden field."""
 
 
 def _count(text: str) -> int:

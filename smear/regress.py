@@ -23,6 +23,7 @@ from smear.metrics.paired import Difference, Score, paired_bootstrap
 from smear.metrics.pairs import Pair, pair_cells, white_truth
 from smear.metrics.statistics import field_groups
 from smear.models import ModelCard, open_bundle
+from smear.rule import Rule
 from smear.settings import AnalyzeSettings
 from smear.types import FieldFailure, Image, Outcome
 
@@ -31,21 +32,6 @@ ROLES = {"detect": "detector", "classify": "classifier"}
 TRUE_BOXES = "true boxes: "  # the classifier alone, on cells cut by their true boxes
 MARKS = {"worse": "  WORSE", "better": "  better"}
 SHOWN_CELLS = 10  # broken cells in the printed table; all are in the JSON
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a number has regressed: new - old is below `-tolerance`, and, if `certain`, its whole 95 % interval is below zero."""
-
-    tolerance: float = 0.02
-    certain: bool = False
-    n_resamples: int = 1000
-    seed: int = 0
-
-    @property
-    def text(self) -> str:
-        more = " and the 95 % interval of the change lies wholly below zero" if self.certain else ""
-        return f"a number regresses when it drops by more than {self.tolerance:g}{more}"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image as pillow
 
 from smear import annotations
-from smear.exports import coco, export, geojson, labelme, voc
+from smear.exports import coco, geojson, labelme, voc
 from smear.exports.marks import make_batch
+from smear.exports.write import export
 from smear.images import read_image, write_image
 from smear.types import UNKNOWN_SCALE, Detections, Field, FieldResult
 

@@ -1,0 +1,35 @@
+"""What a command says before and after its work."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from smear.build import Opened
+from smear.commands import OK, SOME_FAILED
+from smear.types import FieldFailure, Outcome
+
+
+def say_review(opened: Opened) -> None:
+    """Which labels will be accepted, and a warning when none will be."""
+    if opened.classifier:
+        print(f"review: {opened.review.text}")
+    if opened.review.warning:
+        print(f"warning: {opened.review.warning}", file=sys.stderr)
+
+
+def conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) -> int:
+    """How much was found, where it lies, and what failed; returns the exit code."""
+    failed = [o for o in outcomes if isinstance(o, FieldFailure)]
+    total = report["total"]
+    print(f"{total['n_fields']} fields, {total['n_white']} white cells")
+    print(f"annotated fields: {out / 'annotated'}\nreport: {out / 'report.html'}")
+    for failure in failed:
+        print(f"failed: {failure.error}", file=sys.stderr)
+    return SOME_FAILED if failed else OK
+
+
+def say_written(written: Mapping[str, Path]) -> None:
+    """Where each format lies."""
+    for name, folder in written.items():
+        print(f"{name}: {folder}")
