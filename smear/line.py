@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 MAX_CPU_LANES = 4  # more hold more fields and activations in memory than they gain in speed
 AHEAD = 2  # items waiting for each thread of a stage: enough that it never starves, few enough that memory stays small

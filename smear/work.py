@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as member
 
 import numpy as np
 
@@ -17,10 +18,10 @@ class Work:
     field: Field
     image: Image
     scale: Scale = UNKNOWN_SCALE
-    found: Detections = field(default_factory=Detections.empty)
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    quality: dict[str, float] = field(default_factory=dict)
+    found: Detections = member(default_factory=Detections.empty)
+    warnings: list[str] = member(default_factory=list)
+    seconds: dict[str, float] = member(default_factory=dict)
+    quality: dict[str, float] = member(default_factory=dict)
     failure: FieldFailure | None = None
 
     @property

@@ -12,6 +12,7 @@ from smear.analyze import Analyzer, at_confidence
 from smear.drift import Reference, describe
 from smear.finder import Finder
 from smear.images import write_image
+from smear.line import Pace
 from smear.models import CropContract, ModelCard
 from smear.plan import Plan
 from smear.scale import Ruler
@@ -71,6 +72,26 @@ class TestOutcomes:
         alone = [o for f in fields for o in analyzer(blobs, RednessClassifier())([f])]
         assert [o.field for o in together] == fields
         assert all(same(a, b) for a, b in zip(together, alone, strict=True))
+
+    @pytest.mark.parametrize("pace", [Pace(1, 0, 0), Pace(0, 1, 0), Pace(0, 0, 1), Pace(1, 2, 1), Pace(3, 4, 2)])
+    def test_threads_do_not_change_results_nor_their_order(self, blobs, paint, tmp_path, pace):
+        pictures = {f"{i}.png": paint((300 + 40 * i, 400), rbc_px=30, n_red=6, n_hem=i % 3, seed=i) for i in range(7)}
+        fields = fields_of(tmp_path, pictures)
+        fields[3].path.write_bytes(b"not an image")
+        kept = []
+        plan = replace(PLAN, fields_per_batch=2)
+        threaded = analyzer(blobs, RednessClassifier(), plan, pace=pace, keep=lambda o, _: kept.append(o.field.id))
+        for _ in range(2):
+            outcomes = list(threaded(fields))
+            alone = [o for f in fields for o in analyzer(blobs, RednessClassifier())([f])]
+            assert all(a == b if isinstance(a, FieldFailure) else same(a, b) for a, b in zip(outcomes, alone, strict=True))
+        assert sorted(kept) == sorted(2 * [f.id for f in fields])
+
+    def test_large_fields_are_not_held_together(self, blobs, paint, tmp_path):
+        classifier = RednessClassifier()
+        fields = fields_of(tmp_path, {f"{i}.png": paint((300, 300), rbc_px=30, n_red=6, n_hem=2, seed=i) for i in range(4)})
+        list(analyzer(blobs, classifier, replace(PLAN, pixels_per_batch=200_000))(fields))
+        assert classifier.sizes == [6, 6]
 
     def test_crops_of_several_fields_go_to_the_classifier_together(self, blobs, paint, tmp_path):
         classifier = RednessClassifier()

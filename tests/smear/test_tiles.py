@@ -30,6 +30,16 @@ def test_tiles_go_row_by_row():
     assert [t.view[:2] for t in plan_tiles((300, 300), tile_px=200, overlap_px=50)] == [(0, 0), (100, 0), (0, 100), (100, 100)]
 
 
+def test_snug_windows_are_no_larger_than_they_must_be():
+    first, second = plan_tiles((512, 1100), tile_px=1000, overlap_px=100, snug=True)
+    assert (first.view, second.view) == ((0, 0, 640, 512), (460, 0, 1100, 512))
+    assert (first.core[2], second.core[0]) == (550, 550)
+
+
+def test_a_field_that_fits_is_one_window_snug_or_not():
+    assert plan_tiles((480, 640), tile_px=640, overlap_px=100, snug=True) == plan_tiles((480, 640), tile_px=640, overlap_px=100)
+
+
 @pytest.mark.parametrize("overlap_px", [-1, 640, 1000])
 def test_an_overlap_without_room_is_refused(overlap_px):
     with pytest.raises(ConfigError, match=rf"^overlap_px: must be in \[0, tile_px = 640\), got {overlap_px}$"):
