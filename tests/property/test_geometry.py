@@ -108,7 +108,8 @@ def test_no_cell_is_lost_and_none_is_doubled_at_a_seam(seed, shape_hw, tile_px, 
     tiles = plan_tiles(shape_hw, tile_px=tile_px, overlap_px=overlap_px, snug=snug)
     merged = merge(tiles, [seen_by(tile, truth, labels, rng) for tile in tiles], iou=0.5)
     gap = np.abs(boxes.centres(merged.boxes)[:, None] - boxes.centres(truth)[None]).max(axis=2)  # (N, M)
-    near = (gap <= JITTER_PX + 1e-3) & (merged.labels[:, None] == labels[None])
+    # a part of a cell, seen at the border of a view within the slack of its core, may stand for the whole: off, but counted once
+    near = (gap <= JITTER_PX + SLACK_PX) & (merged.labels[:, None] == labels[None])
     assert len(merged) == len(truth)
     assert near.any(axis=0).all()
 
