@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.calibration import fit_temperature, promises, require_disjoint, review_threshold, to_probabilities
+from classification.calibration import fit_temperature, promises, require_disjoint, review_threshold
 from classification.classifier import BundleClassifier, open_classifier
 from classification.crops import CropTable, load_images, read_crops
 from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
+from classification.probabilities import to_probabilities
 from classification.settings import Operating, Review
 from smear.bundles import record_calibration
 from smear.errors import ConfigError, ModelError, SmearError

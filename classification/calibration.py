@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, softmax
 
 from classification.crops import GROUPS, CropTable
 from smear.errors import AnnotationError
@@ -16,15 +15,6 @@ from smear.metrics.conformal import conformal_key, conformal_thresholds, review_
 
 ALPHAS = (0.05, 0.1)  # chances that a label set misses the truth, for which the card holds thresholds
 TEMPERATURES = (0.05, 20.0)  # beyond this a network is broken rather than over-confident
-
-
-def to_probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
-    """(N, 1) or (N, C) logits → (N, C) float32, rows sum to 1; one logit is that of the first of two classes."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    if scaled.shape[1] == 1:
-        first = expit(scaled[:, 0])
-        return np.stack([first, 1 - first], axis=1).astype(np.float32)
-    return softmax(scaled, axis=1).astype(np.float32)
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
@@ -39,9 +29,9 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
         both = np.concatenate([both, np.zeros_like(both)], axis=1)
 
     def loss(log_temperature: float) -> float:
-        return float(-log_softmax(both / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels].mean())
+        return float(-scipy.special.log_softmax(both / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels].mean())
 
-    found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
+    found = scipy.optimize.minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
     return float(np.exp(found.x))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.calibration import to_probabilities
+from classification.probabilities import to_probabilities
 from smear.errors import ModelError
 from smear.models import Bundle, ModelCard, open_bundle
 from smear.runtimes import open_runtime

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.calibration import pair_aucs, stain_aucs, to_probabilities, worst
+from classification.calibration import pair_aucs, stain_aucs, worst
+from classification.probabilities import to_probabilities
 from classification.settings import TrainSettings
 from smear.errors import ConfigError
 from smear.metrics.classification import classification_metrics

@@ -19,12 +19,13 @@ from tqdm import tqdm
 from classification import run_folder
 from classification.augment import build_augmentation
 from classification.batches import Batches, epoch_order, sample_weights
-from classification.calibration import fit_temperature, promises, review_threshold, to_probabilities
+from classification.calibration import fit_temperature, promises, review_threshold
 from classification.evaluate import write_predictions
 from classification.export import write_bundle
 from classification.material import Material, prepare
 from classification.networks import HEADS, Network, build, load_weights
 from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
+from classification.probabilities import to_probabilities
 from classification.selection import best_epoch, describe_predictions, has_stalled, validation_scores
 from classification.settings import TrainSettings
 from classification.steps import (

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from smear.errors import ModelError
 from smear.quality import COLOURS
@@ -26,6 +25,7 @@ MIN_STAINS = 50  # fewer training fields say nothing about the stain of another
 DENSITY_FLOOR = 0.6  # in robust deviations: stains nearer than this to each other are one stain
 MAX_STAINS = 2000  # of training fields kept in a card
 _STAIN_UNIT = 1000  # densities are written as thousandths
+_CHUNK = 64  # points whose distances to all others are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +136,23 @@ def _own_distances(known: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _nearest(points: NDArray[np.float32], known: NDArray[np.float32], n: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Distances and indices, (M, n or fewer), of the n nearest known points, nearest first."""
-    distances, index = cKDTree(known).query(points, k=list(range(1, min(n, len(known)) + 1)))
+    """Distances and indices, (M, n or fewer), of the n nearest known points, nearest first.
+
+    Every pair is looked at: `MAX_STAINS` points take some 50 ms, less than loading a package with a search tree.
+    """
+    n = min(n, len(known))
+    distances, index = np.zeros((len(points), n)), np.zeros((len(points), n), np.int64)
+    columns = known.T.astype(np.float64)  # (D, N)
+    for start in range(0, len(points), _CHUNK):
+        some = points[start : start + _CHUNK].astype(np.float64)
+        squared = np.zeros((len(some), len(known)))
+        for d, column in enumerate(columns):
+            squared += (some[:, d : d + 1] - column) ** 2
+        near = np.argpartition(squared, n - 1, axis=1)[:, :n]
+        order = np.argsort(np.take_along_axis(squared, near, axis=1), axis=1, kind="stable")
+        rows = slice(start, start + len(some))
+        index[rows] = np.take_along_axis(near, order, axis=1)
+        distances[rows] = np.sqrt(np.take_along_axis(squared, index[rows], axis=1))
     return distances, index
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics
 
 from smear.metrics.reliability import brier_score, calibration_error, reliability
 from smear.metrics.risk import aurc, risk_coverage
@@ -128,7 +127,9 @@ def roc_auc(is_true: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
     """The chance that a true cell outscores another, ties counting half; NaN unless both kinds are there."""
     if is_true.all() or not is_true.any():
         return math.nan
-    return float(metrics.roc_auc_score(is_true, scores))
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(is_true, scores))
 
 
 def pr_auc(is_true: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
@@ -138,7 +139,9 @@ def pr_auc(is_true: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
     """
     if is_true.all() or not is_true.any():
         return math.nan
-    return float(metrics.average_precision_score(is_true, scores))
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(is_true, scores))
 
 
 def areas(is_true: NDArray[np.bool_], scores: NDArray[np.floating]) -> tuple[float, float]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics
 
 from smear.metrics.statistics import clopper_pearson
 
@@ -44,7 +43,9 @@ def choose_threshold(
     is_true, scores = np.asarray(is_true, bool), np.asarray(scores, np.float64)
     if is_true.all() or not is_true.any():
         return None
-    missed_rate, sensitivity, reached = metrics.roc_curve(is_true, scores, drop_intermediate=False)
+    from sklearn.metrics import roc_curve  # on demand: a classifier that is only used chooses nothing
+
+    missed_rate, sensitivity, reached = roc_curve(is_true, scores, drop_intermediate=False)
     highest = reached[1]  # reached[0] is infinite: no cell is called positive
     none = (1 + highest) / 2 if highest < 1 else float(np.nextafter(1, 2))
     thresholds = np.append(none, (reached[1:] + np.append(reached[2:], 0.0)) / 2)

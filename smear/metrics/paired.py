@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from smear.metrics.statistics import group_members, resamples
 
@@ -117,7 +117,7 @@ def mcnemar(n_fixed: int, n_broken: int) -> float:
         raise ValueError(f"counts must be 0 or more, got {n_fixed} and {n_broken}")
     if n_fixed + n_broken == 0:
         return 1.0
-    return float(stats.binomtest(n_fixed, n_fixed + n_broken, 0.5).pvalue)
+    return float(scipy.stats.binomtest(n_fixed, n_fixed + n_broken, 0.5).pvalue)
 
 
 def _ends(draws: NDArray[np.float64], confidence: float) -> tuple[float, float]:

@@ -3,10 +3,8 @@
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.optimize import brentq
-from scipy.special import xlogy
 
 Counts = tuple[float, float]  # hits and trials; calibration counts that stand for correlated cells need not be whole
 Reals = NDArray[np.float64]
@@ -40,8 +38,8 @@ def is_correctable(sensitivity: Counts, specificity: Counts, confidence: float =
 def limits(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """The Clopper-Pearson interval of a share, for counts that need not be whole; (0, 1) when n is 0."""
     tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    return low, float(stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
+    low = float(scipy.stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
+    return low, float(scipy.stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
 
 
 def corrected_interval(k: float, n: float, sensitivity: Counts, specificity: Counts, confidence: float = 0.95) -> tuple[float, float]:
@@ -133,6 +131,7 @@ def _pulled(k: Reals, n: Reals, pull: Reals) -> Reals:
 
 def _loss(k: Reals, n: Reals, rate: Reals) -> Reals:
     """How much less likely k of n is at this rate than at its best one, as a difference of logarithms."""
+    xlogy = scipy.special.xlogy
     return xlogy(k, k / n) + xlogy(n - k, 1 - k / n) - xlogy(k, rate) - xlogy(n - k, 1 - rate)
 
 
@@ -140,7 +139,7 @@ def _belt(from_zero: Reals, from_one: Reals, confidence: float) -> tuple[Reals, 
     """The accepted range of a standard normal deviation, for a share so many standard deviations away from 0 and from 1."""
     low_a, high_a = _one_boundary(from_zero, confidence)
     low_b, high_b = _one_boundary(from_one, confidence)
-    z = stats.norm.ppf((1 + confidence) / 2)
+    z = scipy.stats.norm.ppf((1 + confidence) / 2)
     return np.where(from_zero < z, low_a, -high_b), np.where(from_one < z, -low_b, high_a)
 
 
@@ -154,11 +153,11 @@ def _one_boundary(distance: Reals, confidence: float) -> tuple[Reals, Reals]:
 @lru_cache(maxsize=8)
 def _belt_table(confidence: float) -> tuple[Reals, Reals]:
     """Upper ends of the likelihood-ratio ordered acceptance range of a normal mean known to be 0 or more, by its distance from 0."""
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
     at = np.linspace(1e-4, z, SPLINE)
 
     def missing(high: float, mean: float) -> float:
-        return float(stats.norm.cdf(high) - stats.norm.cdf(-(mean**2 + high**2) / (2 * mean))) - confidence
+        return float(scipy.stats.norm.cdf(high) - scipy.stats.norm.cdf(-(mean**2 + high**2) / (2 * mean))) - confidence
 
-    start = float(stats.norm.ppf(confidence))
-    return at, np.array([brentq(missing, start - 1e-9, z + 1e-9, args=(mean,)) for mean in at])
+    start = float(scipy.stats.norm.ppf(confidence))
+    return at, np.array([scipy.optimize.brentq(missing, start - 1e-9, z + 1e-9, args=(mean,)) for mean in at])

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are loaded when they are first used, and an analysis needs none until its report
 from numpy.typing import NDArray
-from scipy import stats
 
 from smear.types import Field
 
@@ -45,7 +45,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     _check_confidence(confidence)
     if n == 0:
         return 0.0, 1.0
-    interval = stats.binomtest(k, n).proportion_ci(confidence, method="exact")
+    interval = scipy.stats.binomtest(k, n).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
 
 

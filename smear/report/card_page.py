@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from smear.checklists import STATUSES
 from smear.report.formats import UNKNOWN, number, pretty
 
@@ -45,6 +43,8 @@ NAMES = {
 
 def render_card(record: Mapping[str, Any]) -> str:
     """The page for what `smear.cards.card_record` returned; the same text for the same record, which may hold any text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader([folder / "templates", folder / "css"]),

@@ -5,7 +5,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from smear.report.figures.curves import precision_recall_figure, reliability_figure, risk_coverage_figure
 from smear.report.figures.flow import flow_figure
 from smear.report.gallery import owner_fault
 
@@ -123,7 +122,11 @@ def _method(intervals: Mapping[str, Any]) -> str:
 
 
 def _pr(metrics: Mapping[str, Any]) -> str:
-    return precision_recall_figure(metrics["pr_curves"]) if metrics.get("pr_curves") else ""
+    if not metrics.get("pr_curves"):
+        return ""
+    from smear.report.figures.curves import precision_recall_figure  # matplotlib, for evaluations alone
+
+    return precision_recall_figure(metrics["pr_curves"])
 
 
 def _flow(metrics: Mapping[str, Any]) -> Markup:
@@ -133,6 +136,8 @@ def _flow(metrics: Mapping[str, Any]) -> Markup:
 
 def _calibration(blocks: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
     """Reliability and risk-coverage of the first block that has them: the classifier by itself where possible."""
+    from smear.report.figures.curves import reliability_figure, risk_coverage_figure
+
     figures: list[dict[str, str]] = []
     for title, block in blocks:
         if not figures and (block.get("reliability") or {}).get("n"):

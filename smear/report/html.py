@@ -6,15 +6,17 @@ The page loads nothing, runs no script and escapes every text (Jinja2 autoescape
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from smear.report.blasts import verdict_words
 from smear.report.evaluation import view
 from smear.report.formats import FILTERS
 from smear.report.gallery import ErrorItem, GalleryItem, choose_cells, owner_fault, owner_title
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 HERE = Path(__file__).parent
 STYLES = ("base", "answer", "tables", "figures", "gallery", "print")
@@ -47,8 +49,10 @@ def render_html(report: Mapping[str, Any], gallery: Sequence[GalleryItem] = (), 
 
 
 @cache
-def open_templates() -> Environment:
+def open_templates() -> "Environment":
     """The templates with the number formats as filters; texts are escaped, an unknown name is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from classification.calibration import fit_temperature, pair_aucs, review_threshold, stain_aucs, to_probabilities, worst
+from classification.calibration import fit_temperature, pair_aucs, review_threshold, stain_aucs, worst
+from classification.probabilities import to_probabilities
 
 
 def overconfident(n: int = 20_000, factor: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
