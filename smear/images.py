@@ -48,6 +48,7 @@ _DAMAGED = (  # what Pillow raises on damaged files; it does not wrap them
 )
 _EXIF_ORIENTATION, _TIFF_SUBFILE_TYPE = 0x0112, 254
 _PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # without any, Pillow would decode all of a PNG to look for it
+_JPEG_END = b"\xff\xd9"
 _REDUCED_COPY = 1  # bit of the subfile type: a thumbnail or pyramid level of another page
 _HIDDEN = ("thumbs.db", "desktop.ini")
 
@@ -112,6 +113,8 @@ def decode(data: bytes, *, name: str, page: int = 0, max_pixels: int = MAX_PIXEL
         orientation_before = 1 if isinstance(image, TiffImageFile) else image.getexif().get(_EXIF_ORIENTATION, 1)
         if deep:  # OpenCV turns TIFFs itself
             pixels, orientation = _deep_colour(data, image, page), orientation_before
+        elif (quick := _plain_jpeg(data, image)) is not None:
+            pixels, orientation = quick, orientation_before
         else:
             image.load()
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)  # Pillow has turned TIFFs itself and dropped the tag
@@ -298,6 +301,17 @@ def _deep_colour(data: bytes, image: ImageFile.ImageFile, page: int) -> Image:
         limit = np.float32(2.0 ** bits_used(pixels) - 1)
         rgb = np.rint(limit + (rgb - limit) * (pixels[:, :, 3:] / limit)).astype(np.uint16)
     return to_8_bits(rgb)
+
+
+def _plain_jpeg(data: bytes, image: ImageFile.ImageFile) -> Image | None:
+    """An ordinary colour JPEG by OpenCV: the pixels of Pillow in half its time; None where Pillow must decide.
+
+    Files cut short are Pillow's: OpenCV would fill the rest with grey and say nothing.
+    """
+    if not isinstance(image, JpegImageFile) or image.mode != "RGB" or data.rstrip(b"\0")[-2:] != _JPEG_END:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return pixels if pixels is not None and pixels.shape == (image.height, image.width, 3) else None
 
 
 def _rgb(image: pillow.Image) -> Image:

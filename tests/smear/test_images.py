@@ -48,6 +48,39 @@ def test_jpeg_comes_back_nearly():
     assert np.abs(decode(encode(picture(), ".jpg"), name="x").astype(int) - picture()).mean() < 2
 
 
+NOISY = (
+    np.random.default_rng(5).integers(0, 256, (61, 83, 3), np.uint8) // 2
+    + np.kron(picture(61, 83)[::20, ::20], np.ones((20, 20, 1), np.uint8))[:61, :83] // 2
+)
+JPEGS = {
+    "4:2:0": {"quality": 90},
+    "4:4:4": {"quality": 95, "subsampling": 0},
+    "progressive": {"quality": 80, "progressive": True},
+    "no YCbCr": {"quality": 80, "keep_rgb": True},
+    "restart markers": {"quality": 80, "restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+@pytest.mark.parametrize("change", ["none", "padded", "hole", "bits"])
+def test_the_quick_way_of_a_jpeg_gives_the_pixels_of_pillow(kind, change):
+    data = bytearray(saved(pillow.fromarray(NOISY), "JPEG", **JPEGS[kind]))
+    middle = len(data) * 2 // 3
+    if change == "hole":  # the end is there, what comes before is not
+        del data[middle:-2]
+    elif change == "bits":
+        data[middle : middle + 4] = b"\x12\x34\x56\x78"
+    elif change == "padded":
+        data += bytes(7)
+    try:
+        expected = np.asarray(pillow.open(io.BytesIO(bytes(data))).convert("RGB"))
+    except OSError:
+        with pytest.raises(ImageError):
+            decode(bytes(data), name="x")
+        return
+    np.testing.assert_array_equal(decode(bytes(data), name="x"), expected)
+
+
 def test_one_pixel_is_a_valid_image():
     one = np.array([[[1, 2, 3]]], np.uint8)
     np.testing.assert_array_equal(decode(encode(one, ".png"), name="x"), one)
