@@ -55,18 +55,26 @@ def merge(tiles: Sequence[Tile], found: Sequence[Detections], *, iou: float = 0.
     """
     if len(tiles) != len(found):
         raise ValueError(f"{len(tiles)} tiles but {len(found)} sets of detections")
-    owned = [_owned(tile, d.shift(tile.view[0], tile.view[1])) for tile, d in zip(tiles, found, strict=True)]
-    kept = Detections.concat(owned)
-    owners = np.repeat(np.arange(len(tiles)), [len(d) for d in owned])  # (N,) index of the tile that keeps each
-    near_seam = np.concatenate([np.zeros(0, bool), *(_near_seam(t, d) for t, d in zip(tiles, owned, strict=True))])
-    return boxes.suppress(kept.take(~_seen_twice(kept, owners, near_seam, iou)), iou_above=iou)
+    in_field = [d.shift(tile.view[0], tile.view[1]) for tile, d in zip(tiles, found, strict=True)]
+    return Detections.concat(in_field).take(merged_rows(tiles, in_field, iou=iou))
 
 
-def _owned(tile: Tile, found: Detections) -> Detections:
+def merged_rows(tiles: Sequence[Tile], found: Sequence[Detections], *, iou: float = 0.5) -> NDArray[np.int64]:
+    """`merge` for detections that are in field pixels already: which rows of all of them, one tile after the other, it keeps."""
+    everything = Detections.concat(found)
+    owners = np.repeat(np.arange(len(tiles)), [len(d) for d in found])  # (N,) index of the tile that saw each
+    rows = np.flatnonzero(np.concatenate([np.zeros(0, bool), *(owned(t, d) for t, d in zip(tiles, found, strict=True))]))
+    near_seam = np.concatenate([np.zeros(0, bool), *(_near_seam(t, d) for t, d in zip(tiles, found, strict=True))])
+    rows = rows[~_seen_twice(everything.take(rows), owners[rows], near_seam[rows], iou)]
+    return rows[boxes.survivors(everything.take(rows), iou_above=iou)]
+
+
+def owned(tile: Tile, found: Detections) -> NDArray[np.bool_]:
+    """(N,) which detections, in field pixels, a tile keeps: their centre lies in its core, grown by `SLACK_PX`."""
     centre = boxes.centres(found.boxes)  # (N, 2)
     x0, y0, x1, y1 = tile.core
     low, high = np.array([x0, y0]) - SLACK_PX, np.array([x1, y1]) + SLACK_PX
-    return found.take(np.asarray(((centre >= low) & (centre < high)).all(axis=1)))
+    return np.asarray(((centre >= low) & (centre < high)).all(axis=1))
 
 
 def _near_seam(tile: Tile, found: Detections) -> NDArray[np.bool_]:
@@ -83,18 +91,19 @@ def _seen_twice(found: Detections, owners: NDArray[np.int64], near_seam: NDArray
     They repeat it when the boxes overlap more than `iou` whatever the class, or when the class is the same and the
     centres are nearer than two wrong tiles can put them and than two separate cells of that size can lie.
     """
-    doubled = np.zeros(len(found), bool)
     index = np.flatnonzero(near_seam)
     index = index[np.argsort(-found.scores[index], kind="stable")]
-    centre, diameter = boxes.centres(found.boxes), boxes.diameters(found.boxes)
-    for at, i in enumerate(index):
-        if doubled[i]:
-            continue
-        rivals = index[at + 1 :][owners[index[at + 1 :]] != owners[i]]
-        gap = np.abs(centre[rivals] - centre[i]).max(axis=1, initial=0)
-        reach = np.minimum(2 * SLACK_PX, _SEPARATE * (diameter[rivals] + diameter[i]) / 2)
-        same_place = (found.labels[rivals] == found.labels[i]) & (gap <= reach)
-        doubled[rivals[same_place | (boxes.iou(found.boxes[i : i + 1], found.boxes[rivals])[0] > iou)]] = True
+    ranked, labels, owner = found.boxes[index], found.labels[index], owners[index]
+    centre, diameter = boxes.centres(ranked), boxes.diameters(ranked)
+
+    def rivals(i: boxes.Indices, j: boxes.Indices) -> NDArray[np.bool_]:
+        gap = np.abs(centre[j] - centre[i]).max(axis=1, initial=0)
+        reach = np.minimum(2 * SLACK_PX, _SEPARATE * (diameter[j] + diameter[i]) / 2)
+        same_place = (labels[j] == labels[i]) & (gap <= reach)
+        return np.asarray((owner[j] != owner[i]) & (same_place | (boxes.pair_iou(ranked[i], ranked[j]) > iou)))
+
+    doubled = np.zeros(len(found), bool)
+    doubled[index[boxes.defeated(ranked, rivals, grow_px=SLACK_PX + 1)]] = True
     return doubled
 
 
