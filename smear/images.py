@@ -41,7 +41,7 @@ _OPENERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"II+\x00", TiffImageFile),  # BigTIFF
     (b"MM\x00+", TiffImageFile),
 )
-_DAMAGED = (  # what Pillow raises on damaged files; it does not wrap them
+DAMAGED = (  # what Pillow raises on damaged files; it does not wrap them
     *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RuntimeError),
     *(ZeroDivisionError, AssertionError, struct.error, pillow.DecompressionBombError),
     UserWarning,  # damaged TIFF tags are only warned of; whoever makes warnings errors gets an ImageError
@@ -119,8 +119,8 @@ def decode(data: bytes, *, name: str, page: int = 0, max_pixels: int = MAX_PIXEL
             image.load()
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)  # Pillow has turned TIFFs itself and dropped the tag
             pixels = _rgb(image)
-    except _DAMAGED as error:
-        raise ImageError(f"{name}: damaged or truncated image ({_one_line(error)}); copy it again") from error
+    except DAMAGED as error:
+        raise ImageError(f"{name}: damaged or truncated image ({one_line(error)}); copy it again") from error
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory to decode {image.width}×{image.height} pixels") from error
     return upright(pixels, orientation)
@@ -138,8 +138,8 @@ def header(data: bytes, *, name: str) -> Header:
         is_upright |= isinstance(image, PngImageFile) and not any(mark in data for mark in _PNG_EXIF)
         turned = not is_upright and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
         pages = int(getattr(image, "n_frames", 1))
-    except _DAMAGED as error:
-        raise ImageError(f"{name}: not a readable image ({_one_line(error)}); copy it again") from error
+    except DAMAGED as error:
+        raise ImageError(f"{name}: not a readable image ({one_line(error)}); copy it again") from error
     shape_hw = (image.width, image.height) if turned else (image.height, image.width)
     return Header(str(image.format), image.mode, shape_hw, pages)
 
@@ -237,7 +237,7 @@ def _pages(path: Path) -> tuple[int, ...]:
                 if not int(image.tag_v2.get(_TIFF_SUBFILE_TYPE, 0)) & _REDUCED_COPY:
                     found.append(page)
         return tuple(found) or (0,)
-    except (*_DAMAGED, EOFError):
+    except (*DAMAGED, EOFError):
         return (0,)
 
 
@@ -271,8 +271,8 @@ def _open(data: bytes, name: str, page: int, max_pixels: int) -> ImageFile.Image
             _check_size(image, name, max_pixels)
     except EOFError as error:
         raise ImageError(f"{name}: has no page {page + 1}") from error
-    except _DAMAGED as error:
-        raise ImageError(f"{name}: not a readable image ({_one_line(error)}); copy it again") from error
+    except DAMAGED as error:
+        raise ImageError(f"{name}: not a readable image ({one_line(error)}); copy it again") from error
     return image
 
 
@@ -323,5 +323,5 @@ def _rgb(image: pillow.Image) -> Image:
     return np.array(image.convert("RGB"))
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
