@@ -80,11 +80,16 @@ def open_classifier(
         MissingExtra: the runtime is not installed.
     """
     bundle: Bundle = open_bundle(folder)
-    opened = open_runtime(bundle, runtime=runtime, device=device, threads=threads, build_module=_build_module)
+    opened = open_runtime(bundle, runtime=runtime, device=device, threads=threads, build_module=build_network)
     return BundleClassifier(opened, bundle.card, batch=batch)
 
 
-def _build_module(card: ModelCard) -> object:
+def build_network(card: ModelCard) -> object:
+    """The untrained torch module of a card; what `open_runtime` asks for as `build_module`.
+
+    Raises:
+        ConfigError: the card names parts that `classification.networks` does not have.
+    """
     from classification.networks import build  # torch only when the torch runtime was asked for
 
     network = card.training.get("network", {})

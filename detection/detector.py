@@ -67,6 +67,17 @@ def decode(rows: np.ndarray, shape_hw: tuple[int, int], *, confidence: float, io
     return boxes.suppress(found, iou_above=iou)
 
 
+def build_network(card: ModelCard) -> object:
+    """The untrained torch module of a card; what `open_runtime` asks for as `build_module`.
+
+    Raises:
+        ConfigError: ultralytics has no such architecture.
+    """
+    from detection.yolo import build_raw  # torch and ultralytics only when the torch runtime was asked for
+
+    return build_raw(card.architecture, len(card.classes))
+
+
 def _padded(shape_hw: tuple[int, int]) -> tuple[int, int]:
     return tuple(-(-side // STRIDE) * STRIDE for side in shape_hw)  # type: ignore[return-value]
 

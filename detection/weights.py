@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import onnx
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from detection import yolo
-from smear.compress import HALF
+from smear.compress import stored_weights
 from smear.errors import ModelError
 from smear.models import open_bundle
 from smear.quiet import cache_root
@@ -33,7 +31,8 @@ def load_start(model: nn.Module, weights: str, *, calibration: Sequence[torch.Te
         return "random start (weights: none)"
     path = Path(weights)
     if path.is_dir():
-        state = _initialisers(open_bundle(path).read(open_bundle(path).file(".onnx")))
+        bundle = open_bundle(path)
+        state = {name: torch.from_numpy(array) for name, array in stored_weights(bundle.read(bundle.file(".onnx"))).items()}
     elif path.suffix == ".safetensors":
         state = _read_safetensors(path)
     else:
@@ -50,12 +49,6 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except Exception as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def _initialisers(onnx_bytes: bytes) -> dict[str, torch.Tensor]:
-    graph = onnx.load_from_string(onnx_bytes).graph
-    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    return {name.removesuffix(HALF): torch.from_numpy(np.array(a, np.float32)) for name, a in arrays.items()}
 
 
 def _load(model: nn.Module, state: Mapping[str, torch.Tensor], calibration: Sequence[torch.Tensor]) -> tuple[int, int]:

@@ -145,6 +145,34 @@ def build_model(name: str, n_classes: int) -> DetectionModel:
     return DetectionModel(f"{name}.yaml", nc=n_classes, verbose=False)
 
 
+class _RawHead:
+    """In front of an ultralytics head: it gives the decoded (B, 4 + C, A) alone, and decodes boxes in float32.
+
+    Box edges are sums of small numbers and large ones; in 16 bits they would be off by up to 4 pixels.
+    """
+
+    def _inference(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
+        wide = {"boxes": x["boxes"].float(), "scores": x["scores"].float(), "feats": [f[:1, :1].float() for f in x["feats"]]}
+        with torch.autocast(wide["boxes"].device.type, enabled=False):
+            return super()._inference(wide)  # type: ignore[misc]  # of the head this is put in front of
+
+
+def build_raw(name: str, n_classes: int) -> DetectionModel:
+    """An untrained detector that gives what its ONNX export gives: (B, 4 + C, A), cx cy w h in pixels and class scores.
+
+    Raises:
+        ConfigError: ultralytics has no such architecture.
+    """
+    model = build_model(name, n_classes)
+    head = model.model[-1]
+    head.__class__ = type(f"Raw{type(head).__name__}", (_RawHead, type(head)), {})
+    head.export = True  # the decoded tensor alone, without the maps it was decoded from
+    head.dfl.in_float32 = True  # read by smear.runtimes.torch
+    if head.end2end:
+        head.end2end = False  # as in `onnx_bytes`
+    return model.eval()
+
+
 def save_start(model: DetectionModel, path: Path) -> None:
     """Write a model as the checkpoint that a run starts from."""
     path.parent.mkdir(parents=True, exist_ok=True)

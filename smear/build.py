@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from classification.classifier import BundleClassifier
+from classification.classifier import build_network as classifier_network
 from detection.detector import YoloDetector
+from detection.detector import build_network as detector_network
 from smear.analyze import Analyzer
 from smear.errors import ModelError
 from smear.line import Pace
@@ -98,4 +100,5 @@ def _expect(bundle: Bundle, task: str) -> Bundle:
 
 
 def _runtime(bundle: Bundle, settings: AnalyzeSettings) -> Runtime:
-    return open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads)
+    build = detector_network if bundle.card.task == "detect" else classifier_network
+    return open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads, build_module=build)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 HALF = "__half"  # ends the name of a weight stored in 16 bits
@@ -37,3 +38,9 @@ def halve_weights(onnx_bytes: bytes) -> bytes:
     del graph.input[:]
     graph.input.extend(inputs)
     return model.SerializeToString()
+
+
+def stored_weights(onnx_bytes: bytes) -> dict[str, NDArray]:
+    """The initialisers of an ONNX file by the names they had before `halve_weights`; floats as float32, others as they are."""
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_model_from_string(onnx_bytes).graph.initializer}
+    return {name.removesuffix(HALF): np.array(a, np.float32 if a.dtype.kind == "f" else a.dtype) for name, a in arrays.items()}

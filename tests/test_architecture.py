@@ -29,7 +29,7 @@ HOME_OF = {
     "polars": {"smear/exports/parquet.py"},
     "ray": {"smear/engines/ray.py"},
 }
-TORCH_ROOMS = ("detection/", "classification/", "smear/runtimes/torch.py")
+TORCH_ROOMS = ("detection/", "classification/", "smear/runtimes/torch", "smear/device_")
 PLAIN_PACKAGES = {"numpy"}  # all that the vocabulary may use
 VOCABULARY = ("smear/types.py", "smear/errors.py", "smear/boxes.py", "smear/tiles.py")
 
@@ -112,7 +112,7 @@ def test_a_module_says_what_it_is(module: str) -> None:
 def test_importing_smear_loads_no_training_framework() -> None:
     """Analysis starts fast and runs where torch is not wanted: heavy packages come on demand."""
     names = [_dotted(module) for module in MODULES if module.startswith("smear/") and not module.endswith("__main__.py")]
-    names = [name for name in names if name != "smear.runtimes.torch"]
+    names = [name for name in names if not name.startswith(("smear.runtimes.torch", "smear.device_"))]
     heavy = ["torch", "ultralytics", "albumentations", "onnxruntime", "openvino"]
     code = f"import importlib, json, sys\nfor name in {names}: importlib.import_module(name)\n"
     code += f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"

@@ -1,62 +1,181 @@
-"""PyTorch from safetensors weights: for checking exports, and for GPUs without onnxruntime-gpu."""
+"""PyTorch, from safetensors or from the weights of the bundle's own ONNX file: for GPUs, and for checking exports."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
+import safetensors.torch
+import torch
 from numpy.typing import NDArray
 
-from smear.errors import ModelError
+from smear.compress import stored_weights
+from smear.errors import ConfigError, ModelError
 from smear.models import Bundle
 from smear.runtimes import parse_device
-from smear.types import Runtime
+from smear.runtimes.torch_graphs import Recordings, record
+from smear.runtimes.torch_restore import restore
+
+Pixels = Any
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True)
 class TorchNetwork:
-    """A module in evaluation mode on one device; its output is a tensor or a flat sequence of tensors."""
+    """A module in evaluation mode on one device; any number of threads may call it at once.
 
-    module: Any
-    device: str
+    Each thread has a replica of its own, which shares the weights (some modules remember shapes), and on CUDA a stream and
+    recorded graphs of its own.
 
-    def __call__(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-        import torch
+    Args:
+        module: on the CPU, in float32; its output is a tensor or a sequence whose tensors count. A submodule whose
+            attribute `in_float32` is true stays in float32 whatever the precision.
+        pixels: batches are (B, H, W, 3) uint8 RGB, and normalised here; None: (B, 3, H, W) float32, normalised.
+    """
 
+    def __init__(self, module: Any, device: str, *, precision: str = "fp32", pixels: Pixels | None = None) -> None:
+        self.name = "torch" if precision == "fp32" else f"torch-{precision}"
+        self.device, self.dtype, self.takes_pixels = device, PRECISIONS[precision], pixels is not None
+        self._module = module.eval().requires_grad_(False).to(device, self.dtype, memory_format=torch.channels_last)
+        for part in self._module.modules():
+            if getattr(part, "in_float32", False):
+                part.float()
+        mean, std = (pixels.mean, pixels.std) if pixels else ((0.0,) * 3, (1.0,) * 3)
+        self._mean, self._std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (mean, std))
+        self._lanes = threading.local()
+
+    def __call__(self, batch: NDArray | torch.Tensor) -> tuple[NDArray[np.float32], ...]:
+        """float32 outputs, on the host; a batch that is a tensor on this device already is used where it is."""
         if len(batch) == 0:
-            return tuple(out[:0] for out in self(np.zeros((1, *batch.shape[1:]), np.float32)))
-        with torch.inference_mode():
-            images = torch.from_numpy(np.array(batch, np.float32)).to(self.device)
-            outputs = self.module(images)
+            shape, blank = tuple(batch.shape[1:]), np.uint8 if self.takes_pixels else np.float32
+            return tuple(out[:0] for out in self(np.zeros((1, *shape), blank)))
+        with torch.inference_mode(), on_own_stream(self.device):
+            outputs = self._lane()(self._upload(batch))
+            return _to_host([out.float() for out in outputs])
+
+    def _lane(self) -> Callable[[torch.Tensor], Sequence[torch.Tensor]]:
+        if not hasattr(self._lanes, "run"):
+            forward = partial(self._forward, _replica(self._module))
+            if self.device == "cpu":
+                self._lanes.run = forward
+            else:
+                self._lanes.run = Recordings(forward, lambda f, example: record(f, example, torch.cuda.current_stream()))
+        run: Callable[[torch.Tensor], Sequence[torch.Tensor]] = self._lanes.run
+        return run
+
+    def _forward(self, module: Any, images: torch.Tensor) -> list[torch.Tensor]:
+        if self.takes_pixels:
+            images = (images.permute(0, 3, 1, 2).float() - self._mean) / self._std
+        outputs = module(images.to(self.dtype, memory_format=torch.channels_last))
         flat = [outputs] if isinstance(outputs, torch.Tensor) else outputs
-        return tuple(out.float().cpu().numpy() for out in flat if isinstance(out, torch.Tensor))
+        return [out for out in flat if isinstance(out, torch.Tensor)]
+
+    def _upload(self, batch: NDArray | torch.Tensor) -> torch.Tensor:
+        tensor = batch if isinstance(batch, torch.Tensor) else as_tensor(batch, np.uint8 if self.takes_pixels else np.float32)
+        return upload(tensor, self.device)
 
 
-def open_torch(bundle: Bundle, *, device: str, threads: int | None, build_module: Callable | None = None) -> Runtime:
-    """Build the module of the card and load the bundle's one `.safetensors` file into it; float16 weights become float32.
+def open_torch(
+    bundle: Bundle,
+    *,
+    device: str,
+    threads: int | None,
+    build_module: Callable | None = None,
+    lanes: int = 1,
+    pixels: Pixels | None = None,
+    precision: str = "fp32",
+) -> TorchNetwork:
+    """Build the module of the card and give it the weights of the bundle's `.safetensors` file, or else of its `.onnx` file.
 
-    `threads` is torch's own process-wide setting; None leaves it alone.
+    `threads` is torch's own process-wide setting, for each of the `lanes`; None leaves it alone. In "fp32" on CUDA the
+    arithmetic is IEEE float32 (no TF32), which is process-wide as well.
 
     Raises:
-        ModelError: no `build_module`, weights that do not fit the module key by key, or a device that is not there.
+        ModelError: no `build_module`, weights that do not fit the module, or a device that is not there or has no such precision.
     """
+    del lanes  # each thread that calls gets its own
     if build_module is None:
         raise ModelError(f"{bundle.root}: runtime 'torch' needs the architecture {bundle.card.architecture!r} in code; use runtime 'onnx'")
-    import safetensors.torch
-    import torch
+    target = find_device(device)
+    if precision == "fp16" and target == "cpu":
+        raise ModelError(f"device: runtime 'torch-fp16' needs CUDA, got {device!r}; use 'torch-bf16' on a CPU")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if precision == "fp32" and target != "cpu":
+        torch.backends.cudnn.allow_tf32 = False  # 10 bits of mantissa move scores near a threshold
+    return TorchNetwork(_filled(bundle, build_module), target, precision=precision, pixels=pixels)
 
+
+def find_device(device: str) -> str:
+    """torch's name of a device as users write it.
+
+    Raises:
+        ModelError: torch sees no such device.
+    """
     kind, index = parse_device(device)
     found = torch.cuda.device_count()
     if kind == "cuda" and index >= found:
         raise ModelError(f"device: {device!r} is not there, torch sees {found} CUDA devices; use 'cpu' or 'auto'")
-    target = "cpu" if kind == "cpu" or not found else f"cuda:{index}"
-    if threads is not None:
-        torch.set_num_threads(threads)
-    name = bundle.file(".safetensors")
-    module = build_module(bundle.card)
+    return "cpu" if kind == "cpu" or not found else f"cuda:{index}"
+
+
+def on_own_stream(device: str) -> Any:
+    """A context in which this thread's CUDA work has a queue of its own, the same one each time; nothing on a CPU."""
+    if device == "cpu":
+        return nullcontext()
+    if device not in (streams := _STREAMS.__dict__.setdefault("by_device", {})):
+        streams[device] = torch.cuda.Stream(device)
+    return torch.cuda.stream(streams[device])
+
+
+def as_tensor(array: NDArray, dtype: type) -> torch.Tensor:
+    """The array as a tensor on the host; shared memory where it is writable and contiguous already."""
+    ready: NDArray = np.ascontiguousarray(array, dtype)
+    return torch.from_numpy(ready if ready.flags.writeable else ready.copy())
+
+
+def upload(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """The tensor on the device: by way of pinned memory, without waiting; as it is where it is there already."""
+    if device == "cpu" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # torch reuses pinned blocks, and only after the copy is done
+
+
+_STREAMS = threading.local()
+
+
+def _to_host(outputs: Sequence[torch.Tensor]) -> tuple[NDArray[np.float32], ...]:
+    """One copy each, then one wait for all; on a CPU a copy only where the memory is not the caller's own."""
+    if not outputs[0].is_cuda:
+        return tuple(out.numpy() for out in outputs)
+    host = [torch.empty(out.shape, dtype=out.dtype, pin_memory=True) for out in outputs]
+    for there, here in zip(host, outputs, strict=True):
+        there.copy_(here, non_blocking=True)
+    torch.cuda.current_stream(outputs[0].device).synchronize()
+    return tuple(there.numpy() for there in host)
+
+
+def _replica(module: Any) -> Any:
+    """A module that shares the tensors of another and nothing else."""
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, shared)
+
+
+def _filled(bundle: Bundle, build_module: Callable) -> Any:
+    suffix = ".safetensors" if any(name.endswith(".safetensors") for name in bundle.card.files) else ".onnx"
+    name = bundle.file(suffix)
+    data = bundle.read(name)
     try:
-        module.load_state_dict(safetensors.torch.load(bundle.read(name)), strict=True)
-    except (RuntimeError, safetensors.SafetensorError) as error:
+        module = build_module(bundle.card)
+        if suffix == ".onnx":
+            restore(module, stored_weights(data))
+        else:
+            module.load_state_dict(safetensors.torch.load(data), strict=True)
+    except (RuntimeError, safetensors.SafetensorError, ConfigError, ModelError) as error:
         said = " ".join(str(error).split())[:160]
-        raise ModelError(f"{bundle.root / name}: does not fit {bundle.card.architecture!r} ({said}); export it again") from error
-    return TorchNetwork(module.float().eval().to(target), target)
+        architecture = bundle.card.architecture
+        raise ModelError(f"{bundle.root / name}: does not fit {architecture!r} ({said}); export it again or use runtime 'onnx'") from error
+    return module.float()
