@@ -36,6 +36,8 @@ def silence() -> None:
 
 
 def cache_root() -> Path:
-    """Folder for what may be lost: `$XDG_CACHE_HOME/leukofield`, or `~/.cache/leukofield`; not created here."""
+    """Folder for what may be lost: `$LEUKOFIELD_CACHE`, `$XDG_CACHE_HOME/leukofield`, or `~/.cache/leukofield`; not created here."""
+    if ours := os.environ.get("LEUKOFIELD_CACHE"):
+        return Path(ours)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "leukofield"

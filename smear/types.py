@@ -199,10 +199,31 @@ class FieldFailure:
 Outcome = FieldResult | FieldFailure
 
 
-class Runtime(Protocol):
-    """A loaded network: (B, 3, H, W) float32 in, arrays out."""
+@dataclass(frozen=True)
+class Pixels:
+    """What a network does with uint8 pixels before anything else: (x - mean) / std, per channel R, G, B, in levels of 0 to 255."""
 
-    def __call__(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]: ...
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+
+
+class Runtime(Protocol):
+    """A loaded network, which any number of threads may call at once: a batch in, float32 arrays out that stay valid; B may be 0.
+
+    The batch is (B, H, W, 3) uint8 RGB where the runtime was opened with `Pixels`, else (B, 3, H, W) float32, normalised.
+    `name` as in `smear.runtimes` ("openvino-bf16"); `device` is "cpu" or "cuda:0"; `takes_pixels`: it was opened with `Pixels`.
+    """
+
+    @property
+    def takes_pixels(self) -> bool: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    def __call__(self, batch: NDArray) -> tuple[NDArray[np.float32], ...]: ...
 
 
 class Detector(Protocol):

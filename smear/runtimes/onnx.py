@@ -1,4 +1,4 @@
-"""ONNX Runtime: the default; CPU everywhere, CUDA where its GPU wheel is installed."""
+"""ONNX Runtime: the reference; CPU everywhere, CUDA where its GPU wheel is installed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,33 +8,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smear.errors import MissingExtra, ModelError
+from smear.line import n_cores
 from smear.models import Bundle
 from smear.quiet import silence
 from smear.runtimes import parse_device
-from smear.types import Runtime
+from smear.runtimes.onnx_pixels import take_pixels
+from smear.types import Pixels, Runtime
 
 _SILENT = 4  # only fatal errors are logged; all others reach the caller as exceptions
 _CUDA = "CUDAExecutionProvider"
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """A loaded ONNX graph; float16 inputs and outputs are converted, so that callers see float32 alone."""
+    """A loaded ONNX graph; float16 inputs and outputs are converted, so that callers see float32 alone. Sessions are thread-safe."""
 
     session: Any
     input_name: str
     input_type: type
-    providers: tuple[str, ...]
+    name: str
+    device: str
 
-    def __call__(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    @property
+    def takes_pixels(self) -> bool:
+        return self.input_type is np.uint8
+
+    def __call__(self, batch: NDArray) -> tuple[NDArray[np.float32], ...]:
         if len(batch) == 0:  # not every graph takes an empty batch, but its output shapes are needed
-            return tuple(out[:0] for out in self(np.zeros((1, *batch.shape[1:]), np.float32)))
+            return tuple(out[:0] for out in self(np.zeros((1, *batch.shape[1:]), self.input_type)))
         outputs = self.session.run(None, {self.input_name: np.ascontiguousarray(batch, self.input_type)})
         return tuple(np.asarray(out, np.float32) for out in outputs)
 
 
-def open_onnx(bundle: Bundle, *, device: str, threads: int | None, build_module: Callable | None = None) -> Runtime:
-    """Load the bundle's one `.onnx` file from its checked bytes; `build_module` is not used.
+def open_onnx(
+    bundle: Bundle,
+    *,
+    device: str,
+    threads: int | None,
+    lanes: int = 1,
+    pixels: Pixels | None = None,
+    precision: str = "fp32",
+    file: str | None = None,
+    build_module: Callable | None = None,
+) -> Runtime:
+    """Load the bundle's one `.onnx` file, or `file`, from its checked bytes; `build_module` is not used.
 
     Raises:
         ModelError: the graph cannot be loaded, does not take one dynamic batch of images, or CUDA was asked for in vain.
@@ -46,25 +64,27 @@ def open_onnx(bundle: Bundle, *, device: str, threads: int | None, build_module:
     except ModuleNotFoundError as error:
         raise MissingExtra("runtime 'onnx'", "onnxruntime", "onnx") from error
     onnxruntime.disable_telemetry_events()
-    name = bundle.file(".onnx")
+    name = file or bundle.file(".onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or (0 if lanes == 1 else max(1, n_cores() // lanes))  # 0: as many as cores
     providers = _providers(device, onnxruntime.get_available_providers())
+    data = bundle.read(name)
     try:
-        session = onnxruntime.InferenceSession(bundle.read(name), options, providers=providers)
+        session = onnxruntime.InferenceSession(take_pixels(data, pixels) if pixels else data, options, providers=providers)
     except Exception as error:  # onnxruntime's own classes derive from Exception directly, one for each status code
         raise ModelError(f"{bundle.root / name}: cannot be loaded ({_one_line(error)}); export it again") from error
-    if parse_device(device)[0] == "cuda" and _CUDA not in session.get_providers():  # it falls back to the CPU in silence
+    on_cuda = _CUDA in session.get_providers()
+    kind, index = parse_device(device)
+    if kind == "cuda" and not on_cuda:  # it falls back to the CPU in silence
         raise ModelError(f"device: {device!r} could not be used by onnxruntime; check the CUDA driver or use 'cpu'")
     inputs = session.get_inputs()
-    types = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in types:
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _TYPES:
         raise ModelError(f"{bundle.root / name}: must take one batch of images (B, 3, H, W) in float, takes {_described(inputs)}")
     if isinstance(inputs[0].shape[0], int):
         raise ModelError(f"{bundle.root / name}: takes batches of {inputs[0].shape[0]} only; export it again with a dynamic batch")
-    return OnnxNetwork(session, inputs[0].name, types[inputs[0].type], tuple(session.get_providers()))
+    named = "onnx" if precision == "fp32" else f"onnx-{precision}"
+    return OnnxNetwork(session, inputs[0].name, _TYPES[inputs[0].type], named, f"cuda:{index}" if on_cuda else "cpu")
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:

@@ -1,40 +1,58 @@
-"""OpenVINO: the same ONNX file, often faster on Intel CPUs; extra `openvino`."""
+"""OpenVINO: the same ONNX file, often faster on CPUs, in float32, bfloat16 or int8; extra `openvino`."""
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smear.errors import MissingExtra, ModelError
+from smear.line import n_cores
 from smear.models import Bundle
 from smear.quiet import silence
 from smear.runtimes import parse_device
-from smear.types import Runtime
+from smear.types import Pixels, Runtime
+
+# Left alone, OpenVINO takes bfloat16 on CPUs that have it, which moves scores near a threshold; int8 graphs keep float32 between.
+_PRECISIONS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 
 
-@dataclass(frozen=True)
 class OpenvinoNetwork:
-    """A compiled graph in float32."""
+    """A compiled graph. Each calling thread has a request of its own, so as many may call at once as it has streams."""
 
-    compiled: Any
-    input_type: type
+    device = "cpu"
 
-    def __call__(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    def __init__(self, compiled: Any, name: str, *, input_type: type, takes_pixels: bool) -> None:
+        self.name, self.takes_pixels = name, takes_pixels
+        self._compiled, self._input_type, self._n_outputs = compiled, input_type, len(compiled.outputs)
+        self._mine = threading.local()
+
+    def __call__(self, batch: NDArray) -> tuple[NDArray[np.float32], ...]:
         if len(batch) == 0:
-            return tuple(out[:0] for out in self(np.zeros((1, *batch.shape[1:]), np.float32)))
-        results = self.compiled([np.ascontiguousarray(batch, self.input_type)])
-        return tuple(np.array(results[i], np.float32) for i in range(len(self.compiled.outputs)))  # copies: its buffers are reused
+            return tuple(out[:0] for out in self(np.zeros((1, *batch.shape[1:]), self._input_type)))
+        if not hasattr(self._mine, "request"):
+            self._mine.request = self._compiled.create_infer_request()
+        results = self._mine.request.infer([np.ascontiguousarray(batch, self._input_type)], share_inputs=True, share_outputs=True)
+        return tuple(np.array(results[i], np.float32) for i in range(self._n_outputs))  # copies: its buffers are used again
 
 
-def open_openvino(bundle: Bundle, *, device: str, threads: int | None, build_module: Callable | None = None) -> Runtime:
-    """Compile the bundle's one `.onnx` file from its checked bytes, for the CPU; `build_module` is not used.
-
-    Arithmetic is float32: left alone, OpenVINO takes bfloat16 on CPUs that have it, which moves scores near a threshold.
+def open_openvino(
+    bundle: Bundle,
+    *,
+    device: str,
+    threads: int | None,
+    lanes: int = 1,
+    pixels: Pixels | None = None,
+    precision: str = "fp32",
+    file: str | None = None,
+    build_module: Callable | None = None,
+) -> Runtime:
+    """Compile the bundle's one `.onnx` file, or `file`, from its checked bytes, for the CPU; `build_module` is not used.
 
     Raises:
-        ModelError: the graph cannot be loaded or does not take one dynamic batch of images, or the device is not a CPU.
+        ModelError: the graph cannot be loaded or does not take one dynamic batch of images, or the device is not a CPU, or the CPU
+            does not compute in that precision.
         MissingExtra: openvino is not installed.
     """
     if parse_device(device)[0] == "cuda":
@@ -44,22 +62,48 @@ def open_openvino(bundle: Bundle, *, device: str, threads: int | None, build_mod
         import openvino
     except ModuleNotFoundError as error:
         raise MissingExtra("runtime 'openvino'", "openvino", "openvino") from error
-    name = bundle.file(".onnx")
-    hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-    if threads is not None:
-        hints["INFERENCE_NUM_THREADS"] = threads
+    named = "openvino" if precision == "fp32" else f"openvino-{precision}"
+    core = openvino.Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ModelError(f"runtime {named!r}: this CPU does not compute in bfloat16; use runtime 'openvino'")
+    name = file or bundle.file(".onnx")
+    hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "NUM_STREAMS": lanes}
+    hints["INFERENCE_NUM_THREADS"] = threads * lanes if threads else max(lanes, n_cores())
+    data = bundle.read(name)
     try:
-        core = openvino.Core()
-        model = core.read_model(bundle.read(name))
-        compiled = core.compile_model(model, "CPU", hints)
+        model = core.read_model(data)
+        images = _images(model, f"{bundle.root / name}")
+        input_type = np.uint8 if pixels else np.float16 if images.element_type == openvino.Type.f16 else np.float32
+        compiled = core.compile_model(_taking(model, pixels) if pixels else model, "CPU", hints)
     except RuntimeError as error:
         raise ModelError(f"{bundle.root / name}: cannot be loaded ({_one_line(error)}); export it again") from error
+    return OpenvinoNetwork(compiled, named, input_type=input_type, takes_pixels=pixels is not None)
+
+
+def _images(model: Any, where: str) -> Any:
+    """The model's one input, if it is a batch of images of any number."""
     if len(model.inputs) != 1 or len(model.inputs[0].partial_shape) != 4:
-        raise ModelError(f"{bundle.root / name}: must take one batch of images (B, 3, H, W)")
+        raise ModelError(f"{where}: must take one batch of images (B, 3, H, W)")
     if model.inputs[0].partial_shape[0].is_static:
         batch = model.inputs[0].partial_shape[0].get_length()
-        raise ModelError(f"{bundle.root / name}: takes batches of {batch} only; export it again with a dynamic batch")
-    return OpenvinoNetwork(compiled, np.float16 if model.inputs[0].element_type == openvino.Type.f16 else np.float32)
+        raise ModelError(f"{where}: takes batches of {batch} only; export it again with a dynamic batch")
+    return model.inputs[0]
+
+
+def _taking(model: Any, pixels: Pixels) -> Any:
+    """The model with (B, H, W, 3) uint8 RGB as its input, (x - mean) / std inside it."""
+    import openvino
+    from openvino.preprocess import PrePostProcessor
+
+    wanted = model.inputs[0].element_type
+    with_pixels = PrePostProcessor(model)
+    image = with_pixels.input()
+    image.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    image.model().set_layout(openvino.Layout("NCHW"))
+    steps = image.preprocess().convert_element_type(openvino.Type.f32)
+    steps = steps.mean(list(pixels.mean)) if any(pixels.mean) else steps
+    steps.scale(list(pixels.std)).convert_element_type(wanted)
+    return with_pixels.build()
 
 
 def _one_line(error: Exception) -> str:
