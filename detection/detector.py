@@ -12,7 +12,8 @@ from smear.types import Detections, Image, Runtime
 STRIDE = 64  # of the P6 models, and a multiple of every other's
 PAD = 114  # the grey that ultralytics pads with in training
 BATCH_PIXELS = 8 * 640 * 640  # what one call of the network holds at most
-MAX_CANDIDATES = 3000  # per tile, before suppression; a crowded 640 px tile holds about 300 cells
+MAX_CANDIDATES = 3000  # before suppression, of a window of `CANDIDATES_SIDE` or less; a crowded one holds about 300 cells
+CANDIDATES_SIDE = 640  # pixels; larger windows have more room
 
 
 class YoloDetector:
@@ -58,8 +59,9 @@ def decode(rows: np.ndarray, shape_hw: tuple[int, int], *, confidence: float, io
         raise ModelError("the detector's output is not finite; the weights are damaged")
     scores, labels = rows[4:].max(axis=0), rows[4:].argmax(axis=0)
     kept = np.flatnonzero(scores >= confidence)
-    if len(kept) > MAX_CANDIDATES:
-        kept = kept[np.argsort(-scores[kept], kind="stable")[:MAX_CANDIDATES]]
+    most = round(MAX_CANDIDATES * max(1.0, shape_hw[0] * shape_hw[1] / CANDIDATES_SIDE**2))
+    if len(kept) > most:
+        kept = kept[np.argsort(-scores[kept], kind="stable")[:most]]
     centre, half = rows[:2, kept].T, rows[2:4, kept].T / 2
     corners = boxes.clip(np.concatenate([centre - half, centre + half], axis=1), shape_hw)  # (N, 4)
     solid = (corners[:, 2:] > corners[:, :2]).all(axis=1)

@@ -25,6 +25,8 @@ def _analyze(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help="images, in subfolders or not")
     command.add_argument("--slides", action=argparse.BooleanOptionalAction, default=True, help="a subfolder is a slide (default)")
     command.add_argument("--crops", action="store_true", help="also write every white cell as a picture")
+    drawn = "draw the annotated fields (default); without them a run is shorter"
+    command.add_argument("--annotated", action=argparse.BooleanOptionalAction, default=True, help=drawn)
     command.add_argument("--export", metavar="A,B", help=f"also write the results for other tools: {', '.join(FORMATS)}")
     _run(command)
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from smear.crops import crop
 from smear.draw import draw_field
 from smear.errors import ConfigError
-from smear.files import write_atomic
+from smear.files import Content, pieces, write_atomic
 from smear.images import encode, write_image
 from smear.models import CropContract
 from smear.report.error_pictures import picture_errors
@@ -38,14 +38,14 @@ class Store:
     Args:
         fields: all fields of the run; their names decide the names of the files.
         key: hash of everything but the image that a result depends on (cards and settings).
-        with_crops: also write `crops/<field>/<cell>.png`.
+        with_crops: also write `crops/<field>/<cell>.png`. with_annotated: write `annotated/<field>`.
 
     Raises:
         ConfigError: `root` cannot be written.
     """
 
-    def __init__(self, root: Path, fields: Sequence[Field], *, key: str, with_crops: bool = False) -> None:
-        self.root, self._key, self._with_crops = root, key, with_crops
+    def __init__(self, root: Path, fields: Sequence[Field], *, key: str, with_crops: bool = False, with_annotated: bool = True) -> None:
+        self.root, self._key, self._with_crops, self._with_annotated = root, key, with_crops, with_annotated
         self._names = output_names(fields)
         self._keys: dict[str, str] = {}
         try:
@@ -56,9 +56,12 @@ class Store:
         except OSError as error:
             raise ConfigError(f"{root}: cannot write there ({error.strerror}); choose another --out") from error
 
-    def recall(self, field: Field, data: bytes) -> Outcome | None:
+    def recall(self, field: Field, data: Content) -> Outcome | None:
         """The outcome of an earlier run on the same bytes, cards and settings; None when there is none, or it is damaged."""
-        key = self._keys[field.id] = hashlib.sha256(self._key.encode() + f"#{field.page}".encode() + data).hexdigest()
+        digest = hashlib.sha256(self._key.encode() + f"#{field.page}".encode())
+        for piece in pieces(data):
+            digest.update(piece)
+        key = self._keys[field.id] = digest.hexdigest()
         try:
             record = json.loads(self._record_path(field).read_text(encoding="utf-8"))
             known = from_json(record) if record.pop("key", None) == key else None
@@ -76,7 +79,8 @@ class Store:
         if not isinstance(outcome, FieldResult):
             self._annotated_path(field).unlink(missing_ok=True)  # of an earlier run, when the file could be read
         elif image is not None:
-            write_image(self._annotated_path(field), draw_field(image, outcome))
+            if self._with_annotated:
+                write_image(self._annotated_path(field), draw_field(image, outcome))
             gallery = [base64.b64encode(encode(picture, ".jpg")).decode() for picture in _pictures(outcome, image)]
             for cell, picture in enumerate(_crops(outcome, image) if self._with_crops else ()):
                 write_image(self._crop_path(field, cell), picture)
@@ -108,8 +112,9 @@ class Store:
                 yield GalleryItem(result.field.id, cell.index, cell.label, sure, base64.b64decode(picture), cell.needs_review)
 
     def _has_pictures(self, field: Field, result: FieldResult) -> bool:
-        wanted = [self._annotated_path(field), *(self._crop_path(field, c.index) for c in result.cells() if self._with_crops)]
-        return all(path.is_file() for path in wanted)
+        annotated = [self._annotated_path(field)] if self._with_annotated else []
+        crops = [self._crop_path(field, c.index) for c in result.cells()] if self._with_crops else []
+        return all(path.is_file() for path in (*annotated, *crops))
 
     def _crop_path(self, field: Field, cell: int) -> Path:
         return self.root / "crops" / self._names[field.id] / f"{cell}.png"

@@ -26,7 +26,7 @@ def analyze_command(options: argparse.Namespace) -> int:
     refuse_inside(options.out, options.folder)
     opened = open_models(settings)
     say_review(opened)
-    store = Store(options.out, fields, key=opened.key(), with_crops=options.crops)
+    store = Store(options.out, fields, key=opened.key(), with_crops=options.crops, with_annotated=options.annotated)
     outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
     config = shown_config(settings, review=opened.review.text, fields=printable(options.folder))
     code = conclude(options.out, store.finish(outcomes, cards=opened.cards, config=config), outcomes)

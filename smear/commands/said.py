@@ -23,7 +23,9 @@ def conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) -> 
     failed = [o for o in outcomes if isinstance(o, FieldFailure)]
     total = report["total"]
     print(f"{total['n_fields']} fields, {total['n_white']} white cells")
-    print(f"annotated fields: {out / 'annotated'}\nreport: {out / 'report.html'}")
+    if any((out / "annotated").iterdir()):
+        print(f"annotated fields: {out / 'annotated'}")
+    print(f"report: {out / 'report.html'}")
     for failure in failed:
         print(f"failed: {failure.error}", file=sys.stderr)
     return SOME_FAILED if failed else OK

@@ -79,6 +79,15 @@ class TestRecall:
         store.keep(result(one), IMAGE)
         assert Store(tmp_path, [one], key="k").recall(one, b"bytes") == result(one)
 
+    def test_a_run_without_pictures_is_recalled_by_one_without_and_not_by_one_with(self, tmp_path):
+        one = field("a.png")
+        plain = Store(tmp_path, [one], key="k", with_annotated=False)
+        assert plain.recall(one, b"data") is None
+        plain.keep(result(one), IMAGE)
+        assert list((tmp_path / "annotated").iterdir()) == []
+        assert plain.recall(one, b"data") == result(one)
+        assert Store(tmp_path, [one], key="k").recall(one, b"data") is None
+
     @pytest.mark.parametrize(("key", "data"), [("other", b"bytes"), ("k", b"other")])
     def test_other_settings_or_bytes_recall_nothing(self, tmp_path, key, data):
         one = field("a.png")
