@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import balanced_accuracy_score
 
 from smear.errors import AnnotationError, MissingExtra
 
@@ -45,6 +43,8 @@ def cross_validated(
     Args:
         traits: (N, T). labels: (N,) class indices, each class present. groups: (N,) what must not be learnt from and judged at once.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier  # on demand: most audits ask for no suspects
+
     rng = np.random.default_rng(seed)
     fold_of_group = rng.permutation(int(groups.max()) + 1) % N_FOLDS
     folds = fold_of_group[groups]
@@ -86,6 +86,8 @@ def find_suspects(labels: NDArray[np.int64], probabilities: NDArray[np.float64],
 
 def skill(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     """Balanced accuracy in [0, 1] of the probabilities against the labels as given: how far the suspects can be believed."""
+    from sklearn.metrics import balanced_accuracy_score
+
     return float(balanced_accuracy_score(labels, probabilities.argmax(axis=1)))
 
 

@@ -1,14 +1,16 @@
 """ultralytics' own numbers for the same boxes, and where they part from COCOeval's: measured, not supposed."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detection import yolo
 from smear.metrics.coco import IOUS, mean_of_known
 from smear.metrics.matching import interpolated, match_fields, scores_of
 from smear.types import Detections
+
+if TYPE_CHECKING:
+    from detection.yolo import Hits
 
 WHY = {
     "matching": "which detections count as hits, and how equal scores are ordered",
@@ -27,6 +29,8 @@ def beside(truths: Sequence[Detections], found: Sequence[Detections], classes: S
         `difference` splits ultralytics minus COCO, for map50 and map50_95, into `matching` (its hits on COCO's curve) and
         `interpolation` (the rest); the parts add up to `total`. `why` says what the parts are; `reason` is one sentence for people.
     """
+    from detection import yolo  # on demand: it loads torch and ultralytics
+
     hits = yolo.own_hits(truths, found)
     own = yolo.score_hits(hits, classes)
     ours = scores_of(match_fields(truths, found, len(classes)), np.ones(len(truths), np.int64), classes)
@@ -38,7 +42,7 @@ def beside(truths: Sequence[Detections], found: Sequence[Detections], classes: S
     return {**own, "version": yolo.VERSION, "difference": difference, "why": WHY, "reason": _reason(difference["map50"])}
 
 
-def _coco_of(hits: yolo.Hits, n_classes: int) -> np.ndarray:
+def _coco_of(hits: "Hits", n_classes: int) -> np.ndarray:
     """(C, 10) average precision by COCO's curve over ultralytics' hits; NaN for a class without a true cell."""
     found = np.full((n_classes, len(IOUS)), np.nan)
     order = np.argsort(-hits.scores, kind="stable")
