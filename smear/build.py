@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from classification.classifier import BundleClassifier
@@ -60,11 +61,14 @@ def open_models(settings: AnalyzeSettings) -> Opened:
     return Opened(settings, detector, classifier)
 
 
-def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Any) -> Analyzer:
+def build_analyzer(
+    opened: Opened, *, floor: float | None = None, networks: Mapping[str, Runtime] = MappingProxyType({}), **hooks: Any
+) -> Analyzer:
     """Load the networks and make the analyser.
 
     Args:
         floor: keep detections down to this score, below the operating confidence (an evaluation's curves need them).
+        networks: by task, those that are loaded already (`open_network`); the others are loaded as the settings say.
         hooks: `recall` and `keep` of Analyzer.
     """
     settings, card = opened.settings, opened.detector.card
@@ -73,8 +77,11 @@ def build_analyzer(opened: Opened, *, floor: float | None = None, **hooks: Any) 
         raise ModelError(f"{opened.detector.root}: white_classes: is empty; the card must say which classes are white cells")
     if opened.classifier and plan.contract is None:
         raise ModelError(f"{opened.classifier.root}: crop: is missing; the card must say how cells are cut for it")
-    detector = YoloDetector(_runtime(opened.detector, settings), card, confidence=plan.lowest_score, iou=plan.iou)
-    classifier = BundleClassifier(_runtime(opened.classifier, settings), opened.classifier.card) if opened.classifier else None
+    network = networks.get("detect") or open_network(opened.detector, settings)
+    detector = YoloDetector(network, card, confidence=plan.lowest_score, iou=plan.iou)
+    classifier = None
+    if opened.classifier:
+        classifier = BundleClassifier(networks.get("classify") or open_network(opened.classifier, settings), opened.classifier.card)
     return Analyzer(detector, classifier, plan, white=white_labels(card), pace=Pace.of_machine(lanes=1), **hooks)
 
 
@@ -93,12 +100,14 @@ def build_cell_finder(
     return lambda image: analyzer.find_cells(image, um_per_px)
 
 
+def open_network(bundle: Bundle, settings: AnalyzeSettings, *, trial: bool = False) -> Runtime:
+    """Load the network of a bundle as the settings say; `trial` as for `open_runtime`."""
+    build = detector_network if bundle.card.task == "detect" else classifier_network
+    device, threads = str(settings.device), settings.threads
+    return open_runtime(bundle, runtime=settings.runtime, device=device, threads=threads, build_module=build, trial=trial)
+
+
 def _expect(bundle: Bundle, task: str) -> Bundle:
     if bundle.card.task != task:
         raise ModelError(f"{bundle.root}: task: is {bundle.card.task!r}, a model to {task} is needed here")
     return bundle
-
-
-def _runtime(bundle: Bundle, settings: AnalyzeSettings) -> Runtime:
-    build = detector_network if bundle.card.task == "detect" else classifier_network
-    return open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads, build_module=build)

@@ -25,7 +25,7 @@ from smear.metrics.statistics import field_groups
 from smear.models import ModelCard, open_bundle
 from smear.rule import Rule
 from smear.settings import AnalyzeSettings
-from smear.types import FieldFailure, Image, Outcome
+from smear.types import FieldFailure, Image, Outcome, Runtime
 
 SCHEMA = 1
 ROLES = {"detect": "detector", "classify": "classifier"}
@@ -96,8 +96,8 @@ def open_sides(settings: AnalyzeSettings, old: Path, new: Path) -> tuple[str, Op
     return role, sides[0], sides[1]
 
 
-def gather(opened: Opened, labelled: Labelled, *, progress: Callable[..., Any]) -> Run:
-    """Analyse every field of the set with one side's models."""
+def gather(opened: Opened, labelled: Labelled, *, progress: Callable[..., Any], networks: Mapping[str, Runtime] | None = None) -> Run:
+    """Analyse every field of the set with one side's models; `networks` as for `build_analyzer`."""
     question = question_of(opened, labelled)
     truths = {f.id: t for f, t in zip(labelled.fields, labelled.truths, strict=True)}
     found: dict[str, Evidence] = {}
@@ -105,7 +105,7 @@ def gather(opened: Opened, labelled: Labelled, *, progress: Callable[..., Any]) 
     def keep(outcome: Outcome, image: Image | None) -> None:
         found[outcome.field.id] = question.gather(outcome, image, truths[outcome.field.id], analyzer.label_boxes)
 
-    analyzer = build_analyzer(opened, floor=FLOOR, keep=keep)
+    analyzer = build_analyzer(opened, floor=FLOOR, networks=networks or {}, keep=keep)
     for _ in progress(analyzer(labelled.fields)):
         pass
     return Run(opened, question, tuple(found[f.id] for f in labelled.fields))
