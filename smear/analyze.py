@@ -3,16 +3,22 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smear.errors import ImageError
+from smear.files import Content
 from smear.finder import Finder
-from smear.images import decode, read_bytes
+from smear.images import MAX_PIXELS, decode, read_bytes
 from smear.labeller import Labeller
+from smear.large import LargeFields
 from smear.line import Pace, ahead
 from smear.plan import Plan
+from smear.regions import Region, is_region, open_region
 from smear.types import Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
 from smear.work import Work
 
@@ -22,9 +28,10 @@ class Analyzer:
 
     Args:
         white: indices of the detector's white-cell classes. recall: a result computed before, by the field and its bytes, or None.
-        keep: called with every fresh outcome and its image (None when it could not be decoded), before it is yielded.
+        keep: called with every fresh outcome and its image (None when it could not be decoded), or its Region, before it is yielded.
         pace: how many threads do what; with more than one of a kind, the models and both hooks are called by several at once.
             Results and their order do not depend on it.
+        whole_pixels: a TIFF of more pixels is a Region, of which no more than a few windows are in memory at once.
     """
 
     def __init__(
@@ -34,16 +41,24 @@ class Analyzer:
         plan: Plan,
         *,
         white: Sequence[int],
-        recall: Callable[[Field, bytes], Outcome | None] | None = None,
-        keep: Callable[[Outcome, Image | None], None] | None = None,
+        recall: Callable[[Field, Content], Outcome | None] | None = None,
+        keep: Callable[[Outcome, Any], None] | None = None,
         pace: Pace = Pace(),  # noqa: B008 - a frozen value
+        whole_pixels: int = MAX_PIXELS,
     ) -> None:
         self._plan, self._recall, self._keep, self._pace = plan, recall, keep, pace
         self._finder = Finder(detector, plan)
         self._labeller = Labeller(classifier, plan, detector_classes=detector.classes, white=white)
+        self._large = LargeFields(self._finder, self._labeller, plan, pace)
+        self._is_large = partial(is_region, above_pixels=whole_pixels)
 
     def __call__(self, fields: Iterable[Field]) -> Iterator[Outcome]:
         """One outcome a field, in order; a field that cannot be read is a FieldFailure, a bug is a traceback."""
+        for is_large, some in groupby(fields, self._is_large):
+            analyse = self._regions if is_large else self._line
+            yield from analyse(some)
+
+    def _line(self, fields: Iterable[Field]) -> Iterator[Outcome]:
         opened = ahead(self._open, fields, threads=self._pace.readers)
         batches = _batches(opened, self._plan.fields_per_batch, self._plan.pixels_per_batch)
         analysed = ahead(self._analyse, batches, threads=self._pace.lanes)
@@ -87,6 +102,25 @@ class Analyzer:
         self._finder.find(works)
         results = iter(self._labeller.label(works))
         return [(w, w.failure or next(results)) if isinstance(w, Work) else (None, w) for w in batch]
+
+    def _regions(self, fields: Iterable[Field]) -> Iterator[Outcome]:
+        return map(self._analyse_region, fields)
+
+    def _analyse_region(self, one: Field) -> Outcome:
+        """A field that is read window by window, by all threads."""
+        image: Region | None = None
+        try:
+            region = open_region(one.path, name=one.id, page=one.page)
+            known = self._recall(one, region.content) if self._recall else None
+            if known is not None:
+                return known
+            outcome: Outcome = self._large(one, region)
+            image = region
+        except ImageError as error:
+            outcome = FieldFailure(one, "decode", str(error))
+        if self._keep:
+            self._keep(outcome, image)
+        return outcome
 
     def _finish(self, pair: tuple[Work | None, Outcome]) -> Outcome:
         work, outcome = pair

@@ -1,5 +1,7 @@
 """Cut one cell out of its field by the crop contract: the same cut for training and for use."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,33 @@ NOT_SEGMENTED = "cell not segmented, ellipse used"
 ELLIPSE_SCALE = 1.15  # boxes of detectors end inside the membrane about as often as outside; a little air keeps it
 NEUTRAL_GREY = 128
 _EDGE_PX = 1.0  # detectors stop within a pixel of the border
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the square view of a cell lies: `size` pixels of the field from `left`, `top`, partly outside it perhaps."""
+
+    left: int
+    top: int
+    size: int
+    warnings: tuple[str, ...]
+
+
+def plan_cut(shape_hw: tuple[int, int], box: NDArray[np.float32], contract: CropContract, *, rbc_px: float) -> Cut:
+    """The view of one cell in a field of that shape; arguments, warnings and errors as of `crop`."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    side = contract.width * (rbc_px if contract.unit == "rbc" else max(x1 - x0, y1 - y0))
+    if not np.isfinite([x0, y0, x1, y1, side]).all() or (contract.unit == "rbc" and side <= 0):
+        raise ValueError(f"cannot crop box {box} with rbc_px {rbc_px}: not finite or not positive")
+    size = max(1, round(side))
+    left, top = round((x0 + x1) / 2 - size / 2), round((y0 + y1) / 2 - size / 2)
+    height, width = shape_hw
+    warnings = []
+    if x0 <= _EDGE_PX or y0 <= _EDGE_PX or x1 >= width - _EDGE_PX or y1 >= height - _EDGE_PX:
+        warnings.append(CUT_BY_EDGE)
+    if left < 0 or top < 0 or left + size > width or top + size > height:
+        warnings.append(PADDED)
+    return Cut(left, top, size, tuple(warnings))
 
 
 def crop(image: Image, box: NDArray[np.float32], contract: CropContract, *, rbc_px: float, out_px: int) -> tuple[Image, tuple[str, ...]]:
@@ -36,29 +65,18 @@ def crop(image: Image, box: NDArray[np.float32], contract: CropContract, *, rbc_
     Raises:
         ValueError: unit "rbc" with a scale that is not a positive number, or a box that is not finite.
     """
-    x0, y0, x1, y1 = (float(v) for v in box)
-    side = contract.width * (rbc_px if contract.unit == "rbc" else max(x1 - x0, y1 - y0))
-    if not np.isfinite([x0, y0, x1, y1, side]).all() or (contract.unit == "rbc" and side <= 0):
-        raise ValueError(f"cannot crop box {box} with rbc_px {rbc_px}: not finite or not positive")
-    size = max(1, round(side))
-    left, top = round((x0 + x1) / 2 - size / 2), round((y0 + y1) / 2 - size / 2)
-    height, width = image.shape[:2]
-    warnings = []
-    if x0 <= _EDGE_PX or y0 <= _EDGE_PX or x1 >= width - _EDGE_PX or y1 >= height - _EDGE_PX:
-        warnings.append(CUT_BY_EDGE)
-    if left < 0 or top < 0 or left + size > width or top + size > height:
-        warnings.append(PADDED)
-    view = _resized(_window(image, left, top, size), out_px)
+    at = plan_cut((image.shape[0], image.shape[1]), box, contract, rbc_px=rbc_px)
+    view = _resized(_window(image, at.left, at.top, at.size), out_px)
     if contract.background == "kept":
-        return view, tuple(warnings)
-    box_view = (np.array([x0 - left, y0 - top, x1 - left, y1 - top]) * (out_px / size)).astype(np.float32)  # pixels of the crop
+        return view, at.warnings
+    origin = np.array([at.left, at.top, at.left, at.top])
+    box_view = ((np.asarray(box, float) - origin) * (out_px / at.size)).astype(np.float32)  # pixels of the crop
     inside = _ellipse(box_view, out_px)
     if contract.background == "ellipse":
-        return _on_colour(view, inside, NEUTRAL_GREY), tuple(warnings)
+        return _on_colour(view, inside, NEUTRAL_GREY), at.warnings
     cell = central_cell(view, inside, background_rgb=_background_colour(image))
-    if cell is None:
-        warnings.append(NOT_SEGMENTED)
-    return _on_colour(view, inside if cell is None else cell, 0), tuple(warnings)
+    warnings = at.warnings if cell is not None else (*at.warnings, NOT_SEGMENTED)
+    return _on_colour(view, inside if cell is None else cell, 0), warnings
 
 
 def _window(image: Image, left: int, top: int, size: int) -> Image:

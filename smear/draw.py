@@ -24,6 +24,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 FONT_CAP_PX = 22.0  # height of a capital at fontScale 1
 READABLE_SIDE_PX, MAX_ENLARGE = 1000, 4  # smaller fields are enlarged by a whole factor, so that text beside 20-px cells can be read
 SUITS_MOST = 0.85  # a form of label is used when this share of the cells has room for it
+MOST_LABELS = 500  # of an overview: more would hide the cells, and placing them takes time by their square
 TEXT_ON_TEXT = 3.0  # covering a label is this much worse than covering a cell
 NOTICE = "research use only"
 
@@ -67,15 +68,37 @@ def draw_field(image: Image, result: FieldResult) -> Image:
         raise ValueError(f"{result.field.id}: the image is {image.shape[:2]}, the result is about {tuple(result.shape_hw)}")
     factor = enlargement(result.shape_hw)
     canvas = image.copy() if factor == 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    cells = tuple(result.cells())
-    style = _style(canvas.shape[:2], [factor * float(d) for d in boxes.diameters(result.detections.boxes[result.is_white])])
+    style = _style_of(result, factor, canvas.shape[:2])
     _draw_others(canvas, result, factor, style)
+    return _draw_cells(canvas, result, factor, style)
+
+
+def draw_overview(reduced: Image, result: FieldResult) -> Image:
+    """Paint the white cells of a region on a reduced copy of it, with the strip of `draw_field` below.
+
+    Other cells would be hair on hair at this size; they are counted in the strip. With more than `MOST_LABELS` white cells the frames
+    stay without labels.
+
+    Args:
+        reduced: (h, w, 3), the whole region, smaller.
+    """
+    factor = reduced.shape[1] / result.shape_hw[1]
+    return _draw_cells(reduced.copy(), result, factor, _style_of(result, factor, reduced.shape[:2]))
+
+
+def _draw_cells(canvas: Image, result: FieldResult, factor: float, style: _Style) -> Image:
+    """Frames and labels of the white cells, on the canvas, and the canvas with the strip below."""
+    cells = tuple(result.cells())
     for cell in sorted(cells, key=lambda c: c.needs_review):
         width, dash = _width(cell, result, style), 2 * style.text_px // 3 if cell.needs_review else None
         _draw_box(canvas, _corners(cell.box * factor, canvas.shape[:2]), _colour(cell, result), width, dash=dash)
-    for label in _place_labels(cells, result, factor, style, canvas.shape[:2]):
+    for label in _place_labels(cells, result, factor, style, canvas.shape[:2]) if len(cells) <= MOST_LABELS else ():
         _draw_label(canvas, label, style)
     return np.vstack([canvas, _footer(result, cells, canvas.shape[1], style)])
+
+
+def _style_of(result: FieldResult, factor: float, shape_hw: tuple[int, int]) -> _Style:
+    return _style(shape_hw, [factor * float(d) for d in boxes.diameters(result.detections.boxes[result.is_white])])
 
 
 def enlargement(shape_hw: tuple[int, int]) -> int:
@@ -100,7 +123,7 @@ def _width(cell: Cell, result: FieldResult, style: _Style) -> int:
     return style.thick if cell.label and cell.label == result.classes[0] else max(2, style.thick // 2)
 
 
-def _draw_others(canvas: Image, result: FieldResult, factor: int, style: _Style) -> None:
+def _draw_others(canvas: Image, result: FieldResult, factor: float, style: _Style) -> None:
     layer = canvas.copy()
     for row in np.flatnonzero(~result.is_white):
         name = result.detector_classes[result.detections.labels[row]]
@@ -128,7 +151,9 @@ def _dashes(start: tuple[int, int], end: tuple[int, int], dash: int) -> list[tup
     return [((int(a[0]), int(a[1])), (int(b[0]), int(b[1]))) for a, b in zip(at[:-1:2], at[1::2], strict=True)]
 
 
-def _place_labels(cells: Sequence[Cell], result: FieldResult, factor: int, style: _Style, shape_hw: tuple[int, int]) -> tuple[_Label, ...]:
+def _place_labels(
+    cells: Sequence[Cell], result: FieldResult, factor: float, style: _Style, shape_hw: tuple[int, int]
+) -> tuple[_Label, ...]:
     """The longest form of label that suits nearly all cells; the few that would collide get a shorter one."""
     colours = [_colour(c, result) for c in cells]
     cell_boxes = [c.box * factor for c in cells]

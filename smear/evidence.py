@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smear.analyze import at_confidence
-from smear.files import write_atomic
+from smear.files import Content, pieces, write_atomic
 from smear.metrics.pairs import white_truth
 from smear.report.records import from_json, shortest, to_json
 from smear.stained import stained_shares
@@ -82,7 +82,7 @@ class EvidenceStore:
         self._keys: dict[str, str] = {}
         self._gathered: dict[str, Evidence] = {}
 
-    def recall(self, field: Field, data: bytes) -> Outcome | None:
+    def recall(self, field: Field, data: Content) -> Outcome | None:
         """The outcome of an earlier run on the same bytes, labels, models and question; None when any part of it is missing."""
         key = self._keys[field.id] = self._key_of(field, data)
         if self._store.recall(field, data) is None:
@@ -116,12 +116,13 @@ class EvidenceStore:
         """The evidence of each field, all of which have been analysed or recalled."""
         return [self._gathered[f.id] for f in fields]
 
-    def _key_of(self, field: Field, data: bytes) -> str:
+    def _key_of(self, field: Field, data: Content) -> str:
         truth = self._truths[field.id]
         digest = hashlib.sha256(f"{self._key} #{field.page} {len(truth)} ".encode())
         for part in (truth.boxes, truth.labels):
             digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update(data)
+        for piece in pieces(data):
+            digest.update(piece)
         return digest.hexdigest()
 
     def _path(self, field: Field) -> Path:

@@ -2,7 +2,15 @@
 
 import os
 import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+Content = bytes | Callable[[], Iterable[bytes]]  # of a file: its bytes, or what reads them piece by piece
+
+
+def pieces(content: Content) -> Iterable[bytes]:
+    """The bytes of a file, in one piece or in several: what a hash is fed with."""
+    return (content,) if isinstance(content, bytes) else content()
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

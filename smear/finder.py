@@ -41,7 +41,11 @@ class Finder:
                 work.scale = given_scale(um_per_px)
             elif self._plan.ruler is not None:
                 work.scale = estimate_scale(work.image, self._detector, self._plan.ruler)
-        work.warnings += _scale_warnings(work.scale) if self._plan.ruler else []
+        work.warnings += self.scale_warnings(work.scale)
+
+    def scale_warnings(self, scale: Scale) -> list[str]:
+        """What is to be said of a scale; nothing where the detector has none."""
+        return _scale_warnings(scale) if self._plan.ruler else []
 
     def find(self, works: Sequence[Work]) -> None:
         """Set what is found in measured fields, in their pixels; as many are searched together as fit `MAX_RESIZED_PIXELS`."""

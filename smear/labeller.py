@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from smear.images import crop
+from smear.optics import HostOptics, Optics, Picture
 from smear.plan import Plan
 from smear.scale import WHITE_PER_RED
 from smear.types import Classifier, FieldResult, Image, Scale
@@ -22,15 +22,23 @@ class Labeller:
         detector_classes: names of the detector's classes. white: indices of those that are white cells.
     """
 
-    def __init__(self, classifier: Classifier | None, plan: Plan, *, detector_classes: Sequence[str], white: Sequence[int]) -> None:
-        self._classifier, self._plan = classifier, plan
+    def __init__(
+        self,
+        classifier: Classifier | None,
+        plan: Plan,
+        *,
+        detector_classes: Sequence[str],
+        white: Sequence[int],
+        optics: Optics = HostOptics(),  # noqa: B008 - it has no state
+    ) -> None:
+        self._classifier, self._plan, self._optics = classifier, plan, optics
         self._detector_classes, self._white = tuple(detector_classes), tuple(white)
 
     def label(self, works: Sequence[Work]) -> list[FieldResult]:
         """The results of these fields, in their order."""
         started = time.perf_counter()
         rows = [self.is_cell(work) for work in works]
-        cut = [self._crops(w.image, w.found.boxes[white], w.scale) for w, white in zip(works, rows, strict=True)]
+        cut = [self._crops(self._picture(w), w.found.boxes[white], w.scale) for w, white in zip(works, rows, strict=True)]
         classes = self._classifier.classes if self._classifier else ()
         labelled = self._classify([c for crops, _ in cut for c in crops])
         share(works, "classify", time.perf_counter() - started)
@@ -41,6 +49,7 @@ class Labeller:
                 probabilities[is_white] = labelled[start : start + len(crops)]
             start += len(crops)
             results.append(self._result(work, is_white, probabilities, notes))
+            work.picture = None
         return results
 
     def is_cell(self, work: Work) -> NDArray[np.bool_]:
@@ -49,14 +58,17 @@ class Labeller:
 
     def label_boxes(self, image: Image, corners: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
         """(N, C) probabilities of cells whose (N, 4) boxes are known, cut at the field's scale; an evaluation's true boxes."""
-        return self._classify(self._crops(image, corners, scale)[0])
+        return self._classify(self._crops(self._optics.place(image), corners, scale)[0])
 
-    def _classify(self, crops: Sequence[Image]) -> NDArray[np.float32]:
+    def _picture(self, work: Work) -> Picture:
+        return self._optics.place(work.image) if work.picture is None else work.picture
+
+    def _classify(self, crops: Sequence[Picture]) -> NDArray[np.float32]:
         if self._classifier is None or not crops:
             return np.zeros((0, len(self._classifier.classes) if self._classifier else 0), np.float32)
-        return self._classifier(np.stack(crops))
+        return self._classifier(self._optics.stack(crops))
 
-    def _crops(self, image: Image, corners: NDArray[np.float32], scale: Scale) -> tuple[list[Image], list[tuple[str, ...]]]:
+    def _crops(self, picture: Picture, corners: NDArray[np.float32], scale: Scale) -> tuple[list[Picture], list[tuple[str, ...]]]:
         """One crop a box by the classifier's contract, and the warnings of each."""
         contract = self._plan.contract
         if self._classifier is None or contract is None:
@@ -64,8 +76,8 @@ class Labeller:
         by_box = contract.unit == "rbc" and not scale.is_known
         if by_box:
             contract = contract.model_copy(update={"unit": "box", "width": contract.width / WHITE_PER_RED})
-        cut = [crop(image, box, contract, rbc_px=scale.rbc_px, out_px=self._plan.crop_px) for box in corners]
-        return [picture for picture, _ in cut], [(*notes, *((NO_CONTRACT_SCALE,) if by_box else ())) for _, notes in cut]
+        views, notes = self._optics.cut(picture, corners, contract, rbc_px=scale.rbc_px, out_px=self._plan.crop_px)
+        return views, [(*some, *((NO_CONTRACT_SCALE,) if by_box else ())) for some in notes]
 
     def _result(
         self, work: Work, is_white: NDArray[np.bool_], probabilities: NDArray[np.float32], notes: Sequence[tuple[str, ...]]

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from smear.files import write_atomic
+from smear.files import Content, pieces, write_atomic
 from smear.report.records import from_json, to_json
 from smear.types import Field, FieldResult, Image, Outcome
 
@@ -17,10 +17,12 @@ class OutcomeCache:
         self._folder, self._key = folder, key
         self._paths: dict[Path, Path] = {}
 
-    def recall(self, field: Field, data: bytes) -> Outcome | None:
+    def recall(self, field: Field, data: Content) -> Outcome | None:
         """The outcome of the same bytes; None when there is none, or it is damaged."""
-        digest = hashlib.sha256(f"{self._key} {field.page} {field.um_per_px} ".encode() + data).hexdigest()
-        path = self._paths[field.path] = self._folder / f"{digest}.json"
+        digest = hashlib.sha256(f"{self._key} {field.page} {field.um_per_px} ".encode())
+        for piece in pieces(data):
+            digest.update(piece)
+        path = self._paths[field.path] = self._folder / f"{digest.hexdigest()}.json"
         try:
             known = from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):

@@ -23,7 +23,6 @@ MAX_SEGMENT_PIXELS = 2**25  # of one tile or strip as decoded: 0.1 GB of RGB
 MAX_SEGMENT_BYTES = 4 * MAX_SEGMENT_PIXELS  # of one tile or strip as stored; more is not its pixels
 CACHE_BYTES = 3 * 2**26  # of decoded tiles or strips that are kept, since windows overlap
 EMPTY_LEVEL = 255  # a tile that the scanner left out is paper
-SOME_EMPTY = "tiles left out by the scanner, analysed as white"
 _SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _PLANES = 256, 257, 258, 262, 274, 284
 _STRIPS = (278, 273, 279)  # rows per strip, offsets, byte counts

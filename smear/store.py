@@ -9,12 +9,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smear.crops import crop
-from smear.draw import draw_field
+from smear.draw import draw_field, draw_overview
 from smear.errors import ConfigError
 from smear.files import Content, pieces, write_atomic
 from smear.images import encode, write_image
 from smear.models import CropContract
+from smear.regions import Region
 from smear.report.error_pictures import picture_errors
 from smear.report.flat import fields_csv, metrics_csv, slides_csv
 from smear.report.gallery import GalleryItem
@@ -23,12 +27,13 @@ from smear.report.records import from_json, to_json
 from smear.report.summary import summarise
 from smear.report.tables import write_cells_csv
 from smear.report.views import look
-from smear.types import Field, FieldResult, Image, Outcome
+from smear.types import Cell, Field, FieldResult, Image, Outcome
 
 FOLDERS = ("annotated", "fields", "crops", "exports")
 MAX_NAME_BYTES = 200  # file systems allow 255, suffix and counter included
 GALLERY_PX = 96
 GALLERY_WIDTH_RBC = 3.0  # red cells across one gallery picture: all cells at one scale
+OVERVIEW_PX, BAND_PX = 4096, 512  # longest side of the annotated copy of a region; height of a band of cells read together
 FALLBACK_CONTRACT = CropContract(unit="box", width=1.7)
 
 
@@ -71,8 +76,12 @@ class Store:
             return None
         return replace(known, field=field)  # the folder may have been named differently, the bytes are the same
 
-    def keep(self, outcome: Outcome, image: Image | None) -> None:
-        """Write what one field gives: the annotated picture, the crops, then the record, so that a record means a finished field."""
+    def keep(self, outcome: Outcome, image: Image | Region | None) -> None:
+        """Write what one field gives: the annotated picture, the crops, then the record, so that a record means a finished field.
+
+        Args:
+            image: of the field; a Region is read window by window and drawn at no more than `OVERVIEW_PX`.
+        """
         field = outcome.field
         gallery: list[str] = []
         self._record_path(field).unlink(missing_ok=True)
@@ -80,10 +89,10 @@ class Store:
             self._annotated_path(field).unlink(missing_ok=True)  # of an earlier run, when the file could be read
         elif image is not None:
             if self._with_annotated:
-                write_image(self._annotated_path(field), draw_field(image, outcome))
-            gallery = [base64.b64encode(encode(picture, ".jpg")).decode() for picture in _pictures(outcome, image)]
-            for cell, picture in enumerate(_crops(outcome, image) if self._with_crops else ()):
-                write_image(self._crop_path(field, cell), picture)
+                write_image(self._annotated_path(field), _annotated(outcome, image))
+            gallery = [base64.b64encode(picture).decode() for picture in _pictures(outcome, image)]
+            for cell, crop_of_cell in _crops(outcome, image) if self._with_crops else ():
+                write_image(self._crop_path(field, cell), crop_of_cell)
         record = {**to_json(outcome), "key": self._keys.get(field.id, ""), "gallery": gallery}
         write_atomic(self._record_path(field), json.dumps(record, allow_nan=False) + "\n")  # ASCII: paths may not be UTF-8
 
@@ -127,19 +136,43 @@ class Store:
         return self.root / "annotated" / f"{self._names[field.id]}{suffix}"
 
 
-def _pictures(result: FieldResult, image: Image) -> Iterator[Image]:
-    """Each white cell as the gallery shows it, all at one scale where that is known."""
-    for cell in result.cells():
+def _annotated(result: FieldResult, image: Image | Region) -> Image:
+    if isinstance(image, Region):
+        return draw_overview(image.reduced(OVERVIEW_PX), result)
+    return draw_field(image, result)
+
+
+def _pictures(result: FieldResult, image: Image | Region) -> list[bytes]:
+    """Each white cell as the gallery shows it, JPEG, all at one scale where that is known."""
+    pictures = {}
+    for cell in _by_place(result):
         longer = float(max(cell.box[2:] - cell.box[:2]))
         side = GALLERY_WIDTH_RBC * result.scale.rbc_px if result.scale.is_known else FALLBACK_CONTRACT.width * longer
-        yield look(image, cell.box, side, GALLERY_PX).picture
+        part, box = _part(image, cell.box, side)
+        pictures[cell.index] = encode(look(part, box, side, GALLERY_PX).picture, ".jpg")
+    return [pictures[index] for index in sorted(pictures)]
 
 
-def _crops(result: FieldResult, image: Image) -> Iterator[Image]:
-    """Each white cell as a file of its own, cut as for a classifier."""
+def _crops(result: FieldResult, image: Image | Region) -> Iterator[tuple[int, Image]]:
+    """The number of each white cell, and the cell as a file of its own, cut as for a classifier."""
     contract = CropContract(unit="rbc", width=GALLERY_WIDTH_RBC) if result.scale.is_known else FALLBACK_CONTRACT
-    for cell in result.cells():
-        yield crop(image, cell.box, contract, rbc_px=result.scale.rbc_px, out_px=GALLERY_PX)[0]
+    for cell in _by_place(result):
+        unit = result.scale.rbc_px if result.scale.is_known else float(max(cell.box[2:] - cell.box[:2]))
+        part, box = _part(image, cell.box, contract.width * unit)
+        yield cell.index, crop(part, box, contract, rbc_px=result.scale.rbc_px, out_px=GALLERY_PX)[0]
+
+
+def _by_place(result: FieldResult) -> list[Cell]:
+    """The white cells in bands from top to bottom, so that neighbours in a region are read together."""
+    return sorted(result.cells(), key=lambda c: (int(c.box[1]) // BAND_PX, float(c.box[0])))
+
+
+def _part(image: Image | Region, box: NDArray[np.float32], side_px: float) -> tuple[Image, NDArray[np.float32]]:
+    """An image with a square of that side round a box, as far as the field reaches, and the box in it."""
+    if not isinstance(image, Region):
+        return image, box
+    part, (x0, y0) = image.around(box, side_px)
+    return part, box - np.array([x0, y0, x0, y0], np.float32)
 
 
 def _tables(report: dict) -> dict[str, str]:

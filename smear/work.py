@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as member
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,10 @@ from smear.types import UNKNOWN_SCALE, Detections, Field, FieldFailure, Image, S
 
 @dataclass
 class Work:
-    """What is known of a field so far; each stage adds to it. seconds: by stage. failure: why nothing more will be known."""
+    """What is known of a field so far; each stage adds to it. seconds: by stage. failure: why nothing more will be known.
+
+    picture: the image where the networks are (`smear.optics`), while they look at it; None before and after.
+    """
 
     field: Field
     image: Image
@@ -23,6 +27,7 @@ class Work:
     seconds: dict[str, float] = member(default_factory=dict)
     quality: dict[str, float] = member(default_factory=dict)
     failure: FieldFailure | None = None
+    picture: Any = None
 
     @property
     def n_pixels(self) -> int:

@@ -3,7 +3,6 @@
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,8 +17,7 @@ from smear.models import Bundle
 from smear.runtimes import parse_device
 from smear.runtimes.torch_graphs import Recordings, record
 from smear.runtimes.torch_restore import restore
-
-Pixels = Any
+from smear.types import Pixels
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,13 +44,16 @@ class TorchNetwork:
         mean, std = (pixels.mean, pixels.std) if pixels else ((0.0,) * 3, (1.0,) * 3)
         self._mean, self._std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (mean, std))
         self._lanes = threading.local()
+        if device != "cpu":
+            torch.cuda.synchronize(device)  # the weights are there before a stream of another thread uses them
 
     def __call__(self, batch: NDArray | torch.Tensor) -> tuple[NDArray[np.float32], ...]:
         """float32 outputs, on the host; a batch that is a tensor on this device already is used where it is."""
         if len(batch) == 0:
             shape, blank = tuple(batch.shape[1:]), np.uint8 if self.takes_pixels else np.float32
             return tuple(out[:0] for out in self(np.zeros((1, *shape), blank)))
-        with torch.inference_mode(), on_own_stream(self.device):
+        use_own_stream(self.device)
+        with torch.inference_mode():
             outputs = self._lane()(self._upload(batch))
             return _to_host([out.float() for out in outputs])
 
@@ -87,6 +88,7 @@ def open_torch(
     lanes: int = 1,
     pixels: Pixels | None = None,
     precision: str = "fp32",
+    file: str | None = None,
 ) -> TorchNetwork:
     """Build the module of the card and give it the weights of the bundle's `.safetensors` file, or else of its `.onnx` file.
 
@@ -96,7 +98,7 @@ def open_torch(
     Raises:
         ModelError: no `build_module`, weights that do not fit the module, or a device that is not there or has no such precision.
     """
-    del lanes  # each thread that calls gets its own
+    del lanes, file  # each thread that calls gets its own; no variant of torch has weights of its own
     if build_module is None:
         raise ModelError(f"{bundle.root}: runtime 'torch' needs the architecture {bundle.card.architecture!r} in code; use runtime 'onnx'")
     target = find_device(device)
@@ -122,13 +124,16 @@ def find_device(device: str) -> str:
     return "cpu" if kind == "cpu" or not found else f"cuda:{index}"
 
 
-def on_own_stream(device: str) -> Any:
-    """A context in which this thread's CUDA work has a queue of its own, the same one each time; nothing on a CPU."""
-    if device == "cpu":
-        return nullcontext()
-    if device not in (streams := _STREAMS.__dict__.setdefault("by_device", {})):
-        streams[device] = torch.cuda.Stream(device)
-    return torch.cuda.stream(streams[device])
+def use_own_stream(device: str) -> None:
+    """From now on this thread's CUDA work has a queue of its own, unless it has one already; nothing on a CPU.
+
+    All that a thread asks of torch, here or elsewhere, then runs in one order, beside what other threads ask.
+    """
+    if device == "cpu" or torch.cuda.current_stream(device) != torch.cuda.default_stream(device):
+        return
+    own = torch.cuda.Stream(device)
+    own.wait_stream(torch.cuda.default_stream(device))
+    torch.cuda.set_stream(own)
 
 
 def as_tensor(array: NDArray, dtype: type) -> torch.Tensor:
@@ -142,9 +147,6 @@ def upload(tensor: torch.Tensor, device: str) -> torch.Tensor:
     if device == "cpu" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)  # torch reuses pinned blocks, and only after the copy is done
-
-
-_STREAMS = threading.local()
 
 
 def _to_host(outputs: Sequence[torch.Tensor]) -> tuple[NDArray[np.float32], ...]:
