@@ -17,6 +17,7 @@ from smear.images import MAX_PIXELS, decode, read_bytes
 from smear.labeller import Labeller
 from smear.large import LargeFields
 from smear.line import Pace, ahead
+from smear.optics import HostOptics, Optics
 from smear.plan import Plan
 from smear.regions import Region, is_region, open_region
 from smear.types import Classifier, Detections, Detector, Field, FieldFailure, FieldResult, Image, Outcome, Scale
@@ -31,6 +32,7 @@ class Analyzer:
         keep: called with every fresh outcome and its image (None when it could not be decoded), or its Region, before it is yielded.
         pace: how many threads do what; with more than one of a kind, the models and both hooks are called by several at once.
             Results and their order do not depend on it.
+        optics: where fields are resized and cut; another than the host's where the networks run on another device.
         whole_pixels: a TIFF of more pixels is a Region, of which no more than a few windows are in memory at once.
     """
 
@@ -44,11 +46,12 @@ class Analyzer:
         recall: Callable[[Field, Content], Outcome | None] | None = None,
         keep: Callable[[Outcome, Any], None] | None = None,
         pace: Pace = Pace(),  # noqa: B008 - a frozen value
+        optics: Optics = HostOptics(),  # noqa: B008 - it has no state
         whole_pixels: int = MAX_PIXELS,
     ) -> None:
         self._plan, self._recall, self._keep, self._pace = plan, recall, keep, pace
-        self._finder = Finder(detector, plan)
-        self._labeller = Labeller(classifier, plan, detector_classes=detector.classes, white=white)
+        self._finder = Finder(detector, plan, optics)
+        self._labeller = Labeller(classifier, plan, detector_classes=detector.classes, white=white, optics=optics)
         self._large = LargeFields(self._finder, self._labeller, plan, pace)
         self._is_large = partial(is_region, above_pixels=whole_pixels)
 

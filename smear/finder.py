@@ -7,7 +7,7 @@ from itertools import islice
 
 from smear import boxes
 from smear.drift import judge
-from smear.images import resize
+from smear.optics import HostOptics, Optics
 from smear.plan import Plan
 from smear.quality import measure_quality
 from smear.scale import estimate_scale, given_scale
@@ -30,8 +30,8 @@ TOO_SMALL = "cells too small to be enlarged to the detector's scale: some may be
 class Finder:
     """Finds cells with a detector, by a plan; fields are searched together, and each as if it were alone."""
 
-    def __init__(self, detector: Detector, plan: Plan) -> None:
-        self._detector, self._plan = detector, plan
+    def __init__(self, detector: Detector, plan: Plan, optics: Optics = HostOptics()) -> None:  # noqa: B008 - it has no state
+        self._detector, self._plan, self._optics = detector, plan, optics
 
     def measure(self, work: Work) -> None:
         """Set the scale of a field, and what is to be said of it."""
@@ -65,8 +65,9 @@ class Finder:
         started = time.perf_counter()
         plans = []
         for work in works:
-            resized = resize(work.image, self._factor(work))
-            self._judge(work, resized)
+            work.picture = self._optics.place(work.image)
+            resized = self._optics.resize(work.picture, self._factor(work))
+            self._judge(work, self._optics.fetch(resized))
             tiles = plan_tiles(resized.shape[:2], tile_px=self._plan.tile_px, overlap_px=self._plan.overlap_px, snug=True)
             plans.append((resized, tiles))
         views = [resized[y0:y1, x0:x1] for resized, tiles in plans for x0, y0, x1, y1 in (t.view for t in tiles)]
