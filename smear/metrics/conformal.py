@@ -86,7 +86,7 @@ def error_bounds(curve: Mapping[str, Any], *, promise: float = PROMISE) -> list[
     """The upper bound of the error rate above each threshold of the curve, one-sided, at the level that `error_threshold` tests at."""
     wrong, n, effect = (np.array(curve[key], np.float64) for key in ("wrong", "accepted", "design_effect"))
     right = np.maximum(n - wrong, 1e-9) / effect  # all wrong: the bound is 1
-    return scipy.stats.beta.isf((1 - promise) / len(STARTS), wrong / effect + 1, right).tolist()
+    return scipy.special.betainccinv(wrong / effect + 1, right, (1 - promise) / len(STARTS)).tolist()
 
 
 def accepted_error(confidence: NDArray[np.floating], is_wrong: NDArray[np.bool_], review_below: float) -> dict[str, Any]:

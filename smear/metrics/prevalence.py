@@ -12,7 +12,7 @@ Reals = NDArray[np.float64]
 # Pseudo-counts a side, before the likelihood is formed: without them a calibration set that happens to hold no error gives
 # an interval far too short (coverage 0.87 with 40 cells at specificity 0.95). Chosen by simulation, see `smear.metrics.coverage`.
 PSEUDO_CELLS, PSEUDO_CALIBRATION = 0.25, 0.5
-INNER, OUTER = 32, 24  # halvings: 2^-32 of a rate, 2^-24 of a share
+INNER, OUTER, BELT = 32, 24, 50  # halvings: 2^-32 of a rate, 2^-24 of a share, 2^-50 of a deviation
 SPLINE = 200
 
 
@@ -38,8 +38,8 @@ def is_correctable(sensitivity: Counts, specificity: Counts, confidence: float =
 def limits(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """The Clopper-Pearson interval of a share, for counts that need not be whole; (0, 1) when n is 0."""
     tail = (1 - confidence) / 2
-    low = float(scipy.stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    return low, float(scipy.stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
+    low = float(scipy.special.betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    return low, float(scipy.special.betainccinv(k + 1, n - k, tail)) if k < n else 1.0
 
 
 def corrected_interval(k: float, n: float, sensitivity: Counts, specificity: Counts, confidence: float = 0.95) -> tuple[float, float]:
@@ -139,7 +139,7 @@ def _belt(from_zero: Reals, from_one: Reals, confidence: float) -> tuple[Reals, 
     """The accepted range of a standard normal deviation, for a share so many standard deviations away from 0 and from 1."""
     low_a, high_a = _one_boundary(from_zero, confidence)
     low_b, high_b = _one_boundary(from_one, confidence)
-    z = scipy.stats.norm.ppf((1 + confidence) / 2)
+    z = scipy.special.ndtri((1 + confidence) / 2)
     return np.where(from_zero < z, low_a, -high_b), np.where(from_one < z, -low_b, high_a)
 
 
@@ -153,11 +153,11 @@ def _one_boundary(distance: Reals, confidence: float) -> tuple[Reals, Reals]:
 @lru_cache(maxsize=8)
 def _belt_table(confidence: float) -> tuple[Reals, Reals]:
     """Upper ends of the likelihood-ratio ordered acceptance range of a normal mean known to be 0 or more, by its distance from 0."""
-    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     at = np.linspace(1e-4, z, SPLINE)
-
-    def missing(high: float, mean: float) -> float:
-        return float(scipy.stats.norm.cdf(high) - scipy.stats.norm.cdf(-(mean**2 + high**2) / (2 * mean))) - confidence
-
-    start = float(scipy.stats.norm.ppf(confidence))
-    return at, np.array([scipy.optimize.brentq(missing, start - 1e-9, z + 1e-9, args=(mean,)) for mean in at])
+    low, high = np.full(SPLINE, float(scipy.special.ndtri(confidence)) - 1e-9), np.full(SPLINE, z + 1e-9)
+    for _ in range(BELT):
+        middle = (low + high) / 2
+        covered = scipy.special.ndtr(middle) - scipy.special.ndtr(-(at**2 + middle**2) / (2 * at))
+        low, high = np.where(covered < confidence, middle, low), np.where(covered < confidence, high, middle)
+    return at, high

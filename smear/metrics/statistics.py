@@ -38,15 +38,16 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     Raises:
         ValueError: not 0 <= k <= n, or the confidence is not in (0, 1).
 
-    Source: Clopper and Pearson, Biometrika 26 (1934), as in `scipy.stats.binomtest`.
+    Source: Clopper and Pearson, Biometrika 26 (1934); quantiles of the beta distribution, the same as `scipy.stats.binomtest`.
     """
     if not 0 <= k <= n:
         raise ValueError(f"k must be in [0, n = {n}], got {k}")
     _check_confidence(confidence)
     if n == 0:
         return 0.0, 1.0
-    interval = scipy.stats.binomtest(k, n).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    tail = (1 - confidence) / 2
+    low = float(scipy.special.betaincinv(k, n - k + 1, tail)) if k else 0.0
+    return low, float(scipy.special.betainccinv(k + 1, n - k, tail)) if k < n else 1.0
 
 
 def bootstrap(

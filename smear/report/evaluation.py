@@ -136,6 +136,8 @@ def _flow(metrics: Mapping[str, Any]) -> Markup:
 
 def _calibration(blocks: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
     """Reliability and risk-coverage of the first block that has them: the classifier by itself where possible."""
+    if not blocks:
+        return []
     from smear.report.figures.curves import reliability_figure, risk_coverage_figure
 
     figures: list[dict[str, str]] = []

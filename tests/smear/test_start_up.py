@@ -37,6 +37,11 @@ def helped(words: Sequence[str]) -> str:
     return f"import smear.__main__\ntry:\n    smear.__main__.main({[*words, '--help']!r})\nexcept SystemExit:\n    pass"
 
 
+def analysis(fields: Path, models: Path, out: Path) -> list[str]:
+    bundles = ["--detector", str(models / "detector"), "--classifier", str(models / "classifier")]
+    return ["analyze", str(fields), "--out", str(out), *bundles, "--runtime", "onnx", "--set", "threads=1"]
+
+
 def test_the_question_is_not_answered_by_nothing():
     assert loaded("import numpy, scipy.stats", LATER) == ["scipy.stats", "scipy.special", "scipy.optimize", "scipy.spatial"]
 
@@ -59,8 +64,7 @@ def test_what_an_analysis_is_made_of_starts_without_the_rest(module):
 def test_the_first_field_is_done_before_the_report_is_thought_of(slides, models, tmp_path):
     """The process stops where the report would begin; all fields are on the disk by then."""
     out = tmp_path / "out"
-    bundles = ["--detector", str(models / "detector"), "--classifier", str(models / "classifier")]
-    words = ["analyze", str(slides), "--out", str(out), *bundles, "--runtime", "onnx", "--set", "threads=1"]
+    words = analysis(slides, models, out)
     code = f"""
 import smear.store
 from smear.__main__ import main
@@ -75,6 +79,13 @@ except Enough:
 """
     assert loaded(code, LATER) == []
     assert len(list((out / "fields").rglob("*.json"))) == 4
+
+
+def test_the_report_of_an_analysis_draws_no_curve_and_fits_nothing(slides, models, tmp_path):
+    """It needs templates and the quantiles of its intervals; what an evaluation draws and tests stays away."""
+    words = analysis(slides, models, tmp_path / "out")
+    assert set(loaded(f"from smear.__main__ import main\nassert main({words!r}) == 0", LATER)) <= {"scipy.special", "jinja2"}
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("module", ["detection.evaluate", "detection.statistics", "classification.evaluate", "classification.calibrate"])
