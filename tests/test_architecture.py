@@ -25,7 +25,7 @@ HOME_OF = {
     "roboflow": {"datasets/roboflow.py"},
     "onnxruntime": {"smear/runtimes/onnx.py"},
     "openvino": {"smear/runtimes/openvino.py"},
-    "PIL": {"smear/images.py"},
+    "PIL": {"smear/images.py", "smear/regions.py"},
     "polars": {"smear/exports/parquet.py"},
     "ray": {"smear/engines/ray.py"},
 }
