@@ -10,7 +10,7 @@ from classification.probabilities import to_probabilities
 from smear.errors import ModelError
 from smear.models import Bundle, ModelCard, open_bundle
 from smear.runtimes import open_runtime
-from smear.types import Image, Runtime
+from smear.types import Image, Pixels, Runtime
 
 # Means and deviations of ImageNet's training images, RGB in [0, 1]; torchvision's published weights expect them.
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -33,22 +33,39 @@ def _minmax(crops: NDArray[np.float32]) -> NDArray[np.float32]:
 NORMALISATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {"unit": _unit, "imagenet": _imagenet, "minmax": _minmax}
 
 
+# The same as one subtraction and one division a channel, which a runtime may do itself; "minmax" looks at each crop as a whole.
+PIXELS: dict[str, Pixels] = {
+    "unit": Pixels(),
+    "imagenet": Pixels(tuple((IMAGENET_MEAN * 255).tolist()), tuple((IMAGENET_STD * 255).tolist())),
+}
+
+
 def normalise(crops: Image, kind: str) -> NDArray[np.float32]:
     """(N, S, S, 3) uint8 → (N, 3, S, S) float32, as `ModelCard.normalise` says; training and use share it."""
     return np.ascontiguousarray(NORMALISATIONS[kind](crops.astype(np.float32)).transpose(0, 3, 1, 2))
 
 
+def pixels_of(kind: str) -> Pixels | None:
+    """A normalisation that a runtime can do itself, or None for one that depends on the crop."""
+    mean, std = (tuple(float(v) * 255 for v in values) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return {"unit": Pixels(), "imagenet": Pixels(mean, std)}.get(kind)
+
+
 class BundleClassifier:
-    """(N, S, S, 3) uint8 crops → (N, C) float32 probabilities by the card: its input size, normalisation, head and temperature."""
+    """(N, S, S, 3) uint8 crops → (N, C) float32 probabilities by the card: its input size, normalisation, head and temperature.
+
+    `runtime` was opened with the `pixels_of` the card's normalisation, or without any.
+    """
 
     def __init__(self, runtime: Runtime, card: ModelCard, *, batch: int = 64) -> None:
         if card.task != "classify":
             raise ModelError(f"{card.name}: is a model to {card.task}, a classifier is needed")
         self.card, self.classes = card, card.classes
         self._runtime, self._batch = runtime, batch
+        self._takes_pixels = getattr(runtime, "takes_pixels", False)
 
     def __call__(self, crops: Image) -> NDArray[np.float32]:
-        """Label N crops; N may be 0.
+        """Label N crops; N may be 0. They may be a tensor of the runtime's device if it takes pixels.
 
         Raises:
             ValueError: the crops have another size or type than the card says.
@@ -59,10 +76,10 @@ class BundleClassifier:
     def logits(self, crops: Image) -> NDArray[np.float32]:
         """The raw (N, 1) or (N, C) output of the network, before the temperature; raises as `__call__`."""
         size, n_logits = self.card.input_px, 1 if self.card.head == "sigmoid" else len(self.classes)
-        if crops.dtype != np.uint8 or crops.shape[1:] != (size, size, 3):
+        if str(crops.dtype).removeprefix("torch.") != "uint8" or tuple(crops.shape[1:]) != (size, size, 3):
             raise ValueError(f"crops must be uint8 (N, {size}, {size}, 3), got {crops.dtype} {crops.shape}")
         chunks = [crops[i : i + self._batch] for i in range(0, len(crops), self._batch)]
-        outputs = [self._runtime(normalise(chunk, self.card.normalise))[0] for chunk in chunks]
+        outputs = [self._runtime(chunk if self._takes_pixels else normalise(chunk, self.card.normalise))[0] for chunk in chunks]
         logits = np.concatenate([np.zeros((0, n_logits), np.float32), *outputs]) if _all_wide(outputs, n_logits) else None
         if logits is None or not np.isfinite(logits).all():
             shape = outputs[0].shape[1:] if logits is None else "values that are not finite"
@@ -80,7 +97,8 @@ def open_classifier(
         MissingExtra: the runtime is not installed.
     """
     bundle: Bundle = open_bundle(folder)
-    opened = open_runtime(bundle, runtime=runtime, device=device, threads=threads, build_module=build_network)
+    pixels = PIXELS.get(bundle.card.normalise)
+    opened = open_runtime(bundle, runtime=runtime, device=device, threads=threads, pixels=pixels, build_module=build_network)
     return BundleClassifier(opened, bundle.card, batch=batch)
 
 

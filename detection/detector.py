@@ -1,17 +1,19 @@
 """A detector from a bundle: letterbox, decode and suppress in numpy, once for all runtimes."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from smear import boxes
 from smear.errors import ModelError
 from smear.models import ModelCard
-from smear.types import Detections, Image, Runtime
+from smear.types import Detections, Image, Pixels, Runtime
 
 STRIDE = 64  # of the P6 models, and a multiple of every other's
 PAD = 114  # the grey that ultralytics pads with in training
 BATCH_PIXELS = 8 * 640 * 640  # what one call of the network holds at most
+PIXELS = Pixels()  # what every YOLO of ultralytics takes: levels over 255
 MAX_CANDIDATES = 3000  # before suppression, of a window of `CANDIDATES_SIDE` or less; a crowded one holds about 300 cells
 CANDIDATES_SIDE = 640  # pixels; larger windows have more room
 
@@ -20,7 +22,8 @@ class YoloDetector:
     """Calls a YOLO network on tiles of any size, padded to a multiple of 64; no resizing happens here.
 
     Args:
-        runtime: (B, 3, H, W) float32 in [0, 1] → (B, 4 + C, A): cx cy w h in pixels, then a score in [0, 1] a class.
+        runtime: (B, 3, H, W) float32 in [0, 1] → (B, 4 + C, A): cx cy w h in pixels, then a score in [0, 1] a class;
+            or, where it says that it `takes_pixels`, (B, H, W, 3) uint8.
         confidence, iou: override the thresholds of the card.
     """
 
@@ -28,18 +31,19 @@ class YoloDetector:
         self.classes = card.classes
         self.confidence = card.thresholds.get("confidence", 0.25) if confidence is None else confidence
         self.iou = card.thresholds.get("iou", 0.5) if iou is None else iou
-        self._runtime = runtime
+        self._runtime, self._takes_pixels = runtime, getattr(runtime, "takes_pixels", False)
         self._name = card.name
 
     def __call__(self, tiles: Sequence[Image]) -> list[Detections]:
-        """One Detections per tile, in tile pixels, highest score first.
+        """One Detections per tile, in tile pixels, highest score first; tiles may be tensors of the runtime's device if it takes pixels.
 
         Raises:
             ModelError: the network's output is not that of a YOLO with this card's classes, or is not finite.
         """
         found: list[Detections | None] = [None] * len(tiles)
         for indices in _batches([_padded(tile.shape[:2]) for tile in tiles]):
-            (raw, *_) = self._runtime(_stack([tiles[i] for i in indices]))
+            images = _stack([tiles[i] for i in indices])
+            (raw, *_) = self._runtime(images if self._takes_pixels else _as_floats(images))
             if raw.ndim != 3 or raw.shape[:2] != (len(indices), 4 + len(self.classes)):
                 raise ModelError(f"{self._name}: expected output (B, {4 + len(self.classes)}, A), got {raw.shape}")
             for i, rows in zip(indices, raw, strict=True):
@@ -94,9 +98,16 @@ def _batches(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         yield from (indices[i : i + size] for i in range(0, len(indices), size))
 
 
-def _stack(tiles: Sequence[Image]) -> np.ndarray:
+def _stack(tiles: Sequence[Image]) -> Image:
+    """(B, H, W, 3): tiles of one padded shape; a single one that needs no padding is not copied."""
     height, width = _padded(tiles[0].shape[:2])
+    if len(tiles) == 1 and tiles[0].shape[:2] == (height, width):
+        return tiles[0][None]
     canvas = np.full((len(tiles), height, width, 3), PAD, np.uint8)
     for row, tile in zip(canvas, tiles, strict=True):
         row[: tile.shape[0], : tile.shape[1]] = tile
-    return np.ascontiguousarray(canvas.transpose(0, 3, 1, 2), np.float32) / np.float32(255)  # (B, 3, H, W)
+    return canvas
+
+
+def _normalised(batch: Image) -> np.ndarray:
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) / np.float32(255)  # (B, 3, H, W)

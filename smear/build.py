@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from classification.classifier import BundleClassifier
+from classification.classifier import PIXELS, BundleClassifier
 from classification.classifier import build_network as classifier_network
 from detection.detector import YoloDetector
 from detection.detector import build_network as detector_network
@@ -21,7 +21,7 @@ from smear.review import ReviewRule, review_rule
 from smear.runtimes import open_runtime
 from smear.scale import RED_CELL_UM
 from smear.settings import AnalyzeSettings
-from smear.types import Detections, Field, Image, Outcome, Runtime, Scale
+from smear.types import Detections, Field, Image, Outcome, Pixels, Runtime, Scale
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,16 @@ def build_cell_finder(
 
 def open_network(bundle: Bundle, settings: AnalyzeSettings, *, trial: bool = False) -> Runtime:
     """Load the network of a bundle as the settings say; `trial` as for `open_runtime`."""
-    build = detector_network if bundle.card.task == "detect" else classifier_network
-    device, threads = str(settings.device), settings.threads
-    return open_runtime(bundle, runtime=settings.runtime, device=device, threads=threads, build_module=build, trial=trial)
+    is_detector = bundle.card.task == "detect"
+    return open_runtime(
+        bundle,
+        runtime=settings.runtime,
+        device=str(settings.device),
+        threads=settings.threads,
+        pixels=Pixels() if is_detector else PIXELS.get(bundle.card.normalise),
+        build_module=detector_network if is_detector else classifier_network,
+        trial=trial,
+    )
 
 
 def _expect(bundle: Bundle, task: str) -> Bundle:
