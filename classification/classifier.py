@@ -45,16 +45,10 @@ def normalise(crops: Image, kind: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(NORMALISATIONS[kind](crops.astype(np.float32)).transpose(0, 3, 1, 2))
 
 
-def pixels_of(kind: str) -> Pixels | None:
-    """A normalisation that a runtime can do itself, or None for one that depends on the crop."""
-    mean, std = (tuple(float(v) * 255 for v in values) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return {"unit": Pixels(), "imagenet": Pixels(mean, std)}.get(kind)
-
-
 class BundleClassifier:
     """(N, S, S, 3) uint8 crops → (N, C) float32 probabilities by the card: its input size, normalisation, head and temperature.
 
-    `runtime` was opened with the `pixels_of` the card's normalisation, or without any.
+    `runtime` was opened with the `PIXELS` of the card's normalisation, or without any.
     """
 
     def __init__(self, runtime: Runtime, card: ModelCard, *, batch: int = 64) -> None:

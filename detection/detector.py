@@ -22,8 +22,7 @@ class YoloDetector:
     """Calls a YOLO network on tiles of any size, padded to a multiple of 64; no resizing happens here.
 
     Args:
-        runtime: (B, 3, H, W) float32 in [0, 1] → (B, 4 + C, A): cx cy w h in pixels, then a score in [0, 1] a class;
-            or, where it says that it `takes_pixels`, (B, H, W, 3) uint8.
+        runtime: opened with `PIXELS`, or without any → (B, 4 + C, A): cx cy w h in pixels, then a score in [0, 1] a class.
         confidence, iou: override the thresholds of the card.
     """
 
@@ -98,16 +97,17 @@ def _batches(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         yield from (indices[i : i + size] for i in range(0, len(indices), size))
 
 
-def _stack(tiles: Sequence[Image]) -> Image:
-    """(B, H, W, 3): tiles of one padded shape; a single one that needs no padding is not copied."""
+def _stack(tiles: Sequence[Any]) -> Any:
+    """(B, H, W, 3): tiles of one padded shape, arrays or tensors; a single one that needs no padding is not copied."""
     height, width = _padded(tiles[0].shape[:2])
-    if len(tiles) == 1 and tiles[0].shape[:2] == (height, width):
+    if len(tiles) == 1 and tuple(tiles[0].shape[:2]) == (height, width):
         return tiles[0][None]
-    canvas = np.full((len(tiles), height, width, 3), PAD, np.uint8)
+    shape = (len(tiles), height, width, 3)
+    canvas = np.full(shape, PAD, np.uint8) if isinstance(tiles[0], np.ndarray) else tiles[0].new_full(shape, PAD)
     for row, tile in zip(canvas, tiles, strict=True):
         row[: tile.shape[0], : tile.shape[1]] = tile
     return canvas
 
 
-def _normalised(batch: Image) -> np.ndarray:
+def _as_floats(batch: Image) -> np.ndarray:
     return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) / np.float32(255)  # (B, 3, H, W)
