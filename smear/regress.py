@@ -185,7 +185,7 @@ def _score(labelled: Labelled, run: Run, pairs: Sequence[Pair], classes: Sequenc
     """Every number that is compared, on any choice of fields; what a classifier cannot change is left out."""
     positive = classes.index("ALL") if "ALL" in classes else 0
     cells = CellScores.of(pairs, len(labelled.fields), positive=positive)
-    field, kind, p = _on_truth(labelled, run, classes)
+    field, kind, p = labels_on_truth(labelled, run, classes)
     boxes = _box_score(labelled, run) if role == "detector" else lambda _: {}
 
     def score(fields: NDArray[np.int64]) -> dict[str, float]:
@@ -209,7 +209,9 @@ def _box_score(labelled: Labelled, run: Run) -> Callable[[NDArray[np.int64]], di
     return lambda times: {name: value for name, value in scores_of(matched, times, shared).items() if name in wanted}
 
 
-def _on_truth(labelled: Labelled, run: Run, classes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def labels_on_truth(
+    labelled: Labelled, run: Run, classes: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Field (K,), true class (K,) and probabilities (K, C), columns as `classes`, of every true cell of known kind on its true box."""
     field, kind, p = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((0, len(classes)))]
     columns = [run.question.classes.index(c) for c in classes]
