@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from detection import yolo
 from detection.detector import STRIDE
 from detection.evaluate import tune
 from detection.settings import DetectSettings
@@ -76,6 +75,8 @@ def export_bundle(
     Raises:
         ModelError: the checkpoint cannot be loaded, or ONNX disagrees with torch.
     """
+    from detection import yolo  # on demand: it loads torch and ultralytics
+
     with tempfile.TemporaryDirectory() as scratch:
         content, torch_run = yolo.onnx_bytes(yolo.load_model(checkpoint), imgsz=settings.imgsz, path=Path(scratch) / "model.onnx")
     content = halve_weights(content) if settings.export.half else content

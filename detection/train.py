@@ -10,24 +10,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import yaml
 from tqdm import tqdm
 
-from detection import yolo
-from detection.augment import build_augmentations
 from detection.export import RED_CLASS, export_run
 from detection.settings import DetectSettings
-from detection.weights import load_start
 from smear import annotations, boxes, images
 from smear.annotations import DataSet
 from smear.cards import count_splits
 from smear.config import load
 from smear.errors import AnnotationError, ConfigError, SmearError
 from smear.files import write_atomic
+
+if TYPE_CHECKING:
+    import torch
 
 N_CALIBRATION = 64  # images that re-measure the batch norms of folded start weights
 SMALLEST_SIDE_PX = 10  # ultralytics leaves smaller ones out
@@ -63,6 +62,11 @@ def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) ->
     Raises:
         ConfigError, AnnotationError, ModelError, TrainingError: each before or instead of a half-trained bundle.
     """
+    import torch  # on demand, here and below: typing mistakes are answered at once
+
+    from detection import yolo
+    from detection.weights import load_start
+
     last = out / "weights" / "last.pt"
     if resume and not last.is_file():
         raise ConfigError(f"--resume: no checkpoint at {last}")
@@ -176,6 +180,8 @@ DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "detect.yaml"
 
 def _arguments(settings: DetectSettings, data: DataSet, out: Path, *, rbc_px: float | None) -> dict[str, Any]:
     """ultralytics' arguments, all of them explicit; the data is described again with absolute paths and no download hook."""
+    from detection.augment import build_augmentations
+
     resolved = out / "data.yaml"
     lists = {split: f"{split}.txt" for split in data.splits}  # exactly the images that were checked, not all of their folders
     for split, name in lists.items():
@@ -204,6 +210,8 @@ def _refuse_changes(wanted: DetectSettings, begun: DetectSettings) -> None:
 
 
 def _device(wanted: str) -> str:
+    import torch
+
     if wanted == "auto":
         return "0" if torch.cuda.is_available() else "cpu"
     if wanted != "cpu" and not torch.cuda.is_available():
@@ -212,6 +220,8 @@ def _device(wanted: str) -> str:
 
 
 def _precision(wanted: str, device: str) -> str | bool:
+    import torch
+
     if wanted == "auto" and device == "cpu":
         capable = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return "bf16" if capable and _has_fast_bfloat16() else False
@@ -220,6 +230,8 @@ def _precision(wanted: str, device: str) -> str | bool:
 
 def _has_fast_bfloat16() -> bool:
     """Emulated bfloat16 is slower than float32: only with instructions for it."""
+    import torch
+
     flags = torch.backends.cpu.get_cpu_capability()
     try:
         return "avx512_bf16" in Path("/proc/cpuinfo").read_text() and flags.startswith("AVX512")
@@ -239,8 +251,10 @@ def _seen_ruler(truth: Sequence[tuple[tuple[int, int], Any]], classes: Sequence[
     return float(np.median(diameters)) if len(diameters) else None
 
 
-def _calibration(data: DataSet, settings: DetectSettings) -> list[torch.Tensor]:
+def _calibration(data: DataSet, settings: DetectSettings) -> list["torch.Tensor"]:
     """A few training images, letterboxed on grey, as float32 batches."""
+    import torch
+
     paths = data.images("train")
     chosen = paths[:: max(1, len(paths) // N_CALIBRATION)][:N_CALIBRATION]
     side = settings.imgsz

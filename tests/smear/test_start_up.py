@@ -88,9 +88,19 @@ def test_the_report_of_an_analysis_draws_no_curve_and_fits_nothing(slides, model
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-@pytest.mark.parametrize("module", ["detection.evaluate", "detection.statistics", "classification.evaluate", "classification.calibrate"])
-def test_commands_around_a_bundle_load_no_framework_to_be_asked_for_help(module):
-    assert loaded(f"import {module}", ["torch", "ultralytics", "albumentations", "sklearn", "matplotlib"]) == []
+ASKED = (
+    "detection.train",
+    "detection.export",
+    "detection.evaluate",
+    "classification.evaluate",
+    "classification.calibrate",
+    "datasets.check",
+)
+
+
+@pytest.mark.parametrize("module", ASKED)
+def test_a_command_loads_no_framework_to_be_asked_for_help(module):
+    assert loaded(f"import {module}", ["torch", "ultralytics", "albumentations", "sklearn", "scipy.stats", "matplotlib"]) == []
 
 
 def test_every_command_has_its_arguments_and_can_be_opened():
