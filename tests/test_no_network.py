@@ -37,7 +37,8 @@ atexit.register(lambda: asked and (sys.stderr.write(f"asked: {asked}\\n"), sys.s
 
 def run_guarded(code: str, home: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter with an empty home and no switch set by us or by this test session."""
-    dropped = {*quiet.SWITCHES, "YOLO_CONFIG_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CI", "PYTEST_CURRENT_TEST", "OMP_NUM_THREADS"}
+    folders = ("YOLO_CONFIG_DIR", "LEUKOFIELD_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    dropped = {*quiet.SWITCHES, *folders, "CI", "PYTEST_CURRENT_TEST", "OMP_NUM_THREADS"}
     env = {name: value for name, value in os.environ.items() if name not in dropped}
     env |= {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg", **extra}
     return subprocess.run([sys.executable, "-c", GUARD + code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
