@@ -64,7 +64,7 @@ def _run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--detector", help="bundle folder")
     command.add_argument("--classifier", help="bundle folder, or none")
     command.add_argument("--device", help="auto, cpu, cuda or an index")
-    command.add_argument("--runtime", help="auto, onnx or openvino")
+    command.add_argument("--runtime", help="auto (measured once), onnx, openvino, torch, or a variant of both bundles")
     command.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
     command.add_argument("--confidence", type=float, help="lowest score of a cell")
     error = "send to review what keeps more accepted labels wrong, e.g. 0.02"

@@ -10,27 +10,35 @@ from typing import Any
 
 from classification.classifier import PIXELS, BundleClassifier
 from classification.classifier import build_network as classifier_network
+from detection.detector import PIXELS as DETECTOR_PIXELS
 from detection.detector import YoloDetector
 from detection.detector import build_network as detector_network
 from smear.analyze import Analyzer
 from smear.errors import ModelError
 from smear.line import Pace
+from smear.machine import lanes_for
 from smear.models import Bundle, ModelCard, open_bundle
 from smear.plan import Plan, white_labels
 from smear.review import ReviewRule, review_rule
 from smear.runtimes import open_runtime
 from smear.scale import RED_CELL_UM
 from smear.settings import AnalyzeSettings
+from smear.tuning import REFERENCE, Choice, candidates_for, choose, sample_batch
 from smear.types import Detections, Field, Image, Outcome, Pixels, Runtime, Scale
+
+ROLES = {"detect": "detector", "classify": "classifier"}
+# Settings that are in a result's key in another way, or not because they only move work about.
+ASIDE = {"detector", "classifier", "runtime", "threads", "fields_per_batch", "pixels_per_batch", "lanes", "review_below", "max_error"}
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The bundles of a run, checked, and the settings they run with."""
+    """The bundles of a run, checked, and the settings they run with; `choices` are their runtimes, by task."""
 
     settings: AnalyzeSettings
     detector: Bundle
     classifier: Bundle | None
+    choices: Mapping[str, Choice]
 
     @property
     def cards(self) -> tuple[ModelCard, ...]:
@@ -41,24 +49,41 @@ class Opened:
         """Which cells a person should look at; it may follow from the metrics of the classifier's card."""
         return review_rule(self.settings, self.classifier.card if self.classifier else None)
 
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """The name of the runtime of the "detector" and, if there is one, of the "classifier"."""
+        return {ROLES[task]: choice.name for task, choice in self.choices.items()}
+
     def key(self) -> str:
-        """Changes whenever a result could: the cards (with the hashes of the weights) and the settings."""
+        """Changes whenever a result could: the cards (with the hashes of the weights), the settings, and the runtimes that were chosen."""
         parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data", "variants"})) for card in self.cards]
-        aside = {"detector", "classifier", "threads", "fields_per_batch", "pixels_per_batch", "lanes", "review_below", "max_error"}
+        aside = {
+            "detector",
+            "classifier",
+            "runtime",
+            "threads",
+            "fields_per_batch",
+            "pixels_per_batch",
+            "lanes",
+            "review_below",
+            "max_error",
+        }
         settings = json.loads(self.settings.model_dump_json(exclude=aside))
-        text = json.dumps([parts, settings, self.review.below], sort_keys=True)
+        chosen = {task: choice.name for task, choice in self.choices.items()}
+        text = json.dumps([parts, settings, chosen, self.review.below], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_models(settings: AnalyzeSettings) -> Opened:
-    """Open and check the bundles that the settings name.
+    """Open and check the bundles that the settings name; a runtime that is left to us is chosen here, by measuring when it must be.
 
     Raises:
-        ModelError: a bundle is missing, changed, unsafe, or of the wrong task.
+        ModelError: a bundle is missing, changed, unsafe, or of the wrong task, or no runtime can run it.
     """
     detector = _expect(open_bundle(settings.detector), "detect")
     classifier = _expect(open_bundle(settings.classifier), "classify") if settings.classifier else None
-    return Opened(settings, detector, classifier)
+    choices: dict[str, Choice] = {bundle.card.task: _choice(bundle, settings) for bundle in (detector, classifier) if bundle}
+    return Opened(settings, detector, classifier, MappingProxyType(choices))
 
 
 def build_analyzer(
@@ -77,12 +102,11 @@ def build_analyzer(
         raise ModelError(f"{opened.detector.root}: white_classes: is empty; the card must say which classes are white cells")
     if opened.classifier and plan.contract is None:
         raise ModelError(f"{opened.classifier.root}: crop: is missing; the card must say how cells are cut for it")
-    network = networks.get("detect") or open_network(opened.detector, settings)
-    detector = YoloDetector(network, card, confidence=plan.lowest_score, iou=plan.iou)
-    classifier = None
-    if opened.classifier:
-        classifier = BundleClassifier(networks.get("classify") or open_network(opened.classifier, settings), opened.classifier.card)
-    return Analyzer(detector, classifier, plan, white=white_labels(card), pace=Pace.of_machine(lanes=1), **hooks)
+    loaded = {b.card.task: networks.get(b.card.task) or load_network(opened, b) for b in (opened.detector, opened.classifier) if b}
+    detector = YoloDetector(loaded["detect"], card, confidence=plan.lowest_score, iou=plan.iou)
+    classifier = BundleClassifier(loaded["classify"], opened.classifier.card) if opened.classifier else None
+    pace = Pace.of_machine(lanes=_lanes(settings))
+    return Analyzer(detector, classifier, plan, white=white_labels(card), pace=pace, **hooks)
 
 
 def make_analyze(opened: Opened, **hooks: Any) -> Callable[[], Callable[[Iterable[Field]], Iterator[Outcome]]]:
@@ -94,24 +118,53 @@ def build_cell_finder(
     detector_bundle: Path, *, device: str = "auto", rbc_px: float | None = None
 ) -> Callable[[Image], tuple[Detections, Scale]]:
     """White cells of a decoded image, in its pixels, and its scale; `rbc_px` fixes the ruler instead of measuring it."""
-    opened = open_models(AnalyzeSettings(detector=detector_bundle, classifier=None, device=device))
+    opened = open_models(AnalyzeSettings(detector=detector_bundle, classifier=None, device=device, runtime=REFERENCE))
     analyzer = build_analyzer(opened)
     um_per_px = RED_CELL_UM / rbc_px if rbc_px else None
     return lambda image: analyzer.find_cells(image, um_per_px)
 
 
 def open_network(bundle: Bundle, settings: AnalyzeSettings, *, trial: bool = False) -> Runtime:
-    """Load the network of a bundle as the settings say; `trial` as for `open_runtime`."""
+    """Load the network of a bundle as the settings say, to be called by their lanes at once; `trial` as for `open_runtime`."""
     is_detector = bundle.card.task == "detect"
     return open_runtime(
         bundle,
         runtime=settings.runtime,
         device=str(settings.device),
         threads=settings.threads,
-        pixels=Pixels() if is_detector else PIXELS.get(bundle.card.normalise),
+        lanes=_lanes(settings),
+        pixels=_pixels(bundle.card),
         build_module=detector_network if is_detector else classifier_network,
         trial=trial,
     )
+
+
+def load_network(opened: Opened, bundle: Bundle) -> Runtime:
+    """Load the network of one of the bundles on the runtime that was chosen for it."""
+    return open_network(bundle, opened.settings.model_copy(update={"runtime": opened.choices[bundle.card.task].name}))
+
+
+def _choice(bundle: Bundle, settings: AnalyzeSettings) -> Choice:
+    lanes = _lanes(settings)
+    if settings.runtime != "auto":
+        return Choice(settings.runtime, "asked", lanes)
+    return choose(
+        bundle,
+        candidates_for(bundle, str(settings.device)),
+        open_one=lambda name: open_network(bundle, settings.model_copy(update={"runtime": name})),
+        batch=sample_batch(bundle, _pixels(bundle.card)),
+        device=str(settings.device),
+        lanes=lanes,
+        threads=settings.threads,
+    )
+
+
+def _lanes(settings: AnalyzeSettings) -> int:
+    return settings.lanes or lanes_for(str(settings.device), threads=settings.threads)
+
+
+def _pixels(card: ModelCard) -> Pixels | None:
+    return DETECTOR_PIXELS if card.task == "detect" else PIXELS.get(card.normalise)
 
 
 def _expect(bundle: Bundle, task: str) -> Bundle:

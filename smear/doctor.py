@@ -85,7 +85,7 @@ def _golden_field(models: Path) -> Iterator[str]:
 
 def measure_golden(models: Path) -> dict:
     """What the shipped models find in the golden field, as `golden/expected.json` holds it."""
-    settings = AnalyzeSettings(detector=models / "wbc-yolov8n", classifier=models / "all-hem-densenet121", device="cpu")
+    settings = AnalyzeSettings(detector=models / "wbc-yolov8n", classifier=models / "all-hem-densenet121", device="cpu", runtime="onnx")
     (outcome,) = build_analyzer(open_models(settings))(find_fields(GOLDEN))
     if not isinstance(outcome, FieldResult):
         raise SmearError(outcome.error)

@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # Set before anything imports matplotlib, ultralytics or onnxruntime, and inherited by the processes that tests start.
+    os.environ["LEUKOFIELD_CACHE"] = tempfile.mkdtemp(prefix="leukofield-tests-cache-")
     os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="leukofield-tests-")
     os.environ.setdefault("MPLBACKEND", "agg")
     silence()

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from smear.build import Opened, make_analyze, open_models
 from smear.commands.request import printable, refuse_inside, settings_of, shown_config
-from smear.commands.said import conclude, say_review, say_written
+from smear.commands.said import conclude, say_review, say_runtimes, say_written
 from smear.engines import open_engine
 from smear.exports import FOLDER, parse_formats
 from smear.exports.folder import check_untouched
@@ -25,10 +25,11 @@ def analyze_command(options: argparse.Namespace) -> int:
     fields = find_fields(options.folder, slides=options.slides)
     refuse_inside(options.out, options.folder)
     opened = open_models(settings)
+    say_runtimes(opened)
     say_review(opened)
     store = Store(options.out, fields, key=opened.key(), with_crops=options.crops, with_annotated=options.annotated)
     outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
-    config = shown_config(settings, review=opened.review.text, fields=printable(options.folder))
+    config = shown_config(settings, runtimes=opened.runtimes, review=opened.review.text, fields=printable(options.folder))
     code = conclude(options.out, store.finish(outcomes, cards=opened.cards, config=config), outcomes)
     if formats:
         from smear.exports.write import export

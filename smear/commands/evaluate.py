@@ -11,7 +11,7 @@ from smear.build import open_models
 from smear.bundles import record_metrics
 from smear.cards import for_cards
 from smear.commands.request import refuse_inside, settings_of, shown_config
-from smear.commands.said import conclude, say_review
+from smear.commands.said import conclude, say_review, say_runtimes
 from smear.evaluation import gather, question_of, score, stress
 from smear.files import write_atomic
 from smear.labelled import read_labelled
@@ -29,6 +29,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         refuse_inside(options.out, folder)
     labelled = read_labelled(data, options.split)
     opened = open_models(settings)
+    say_runtimes(opened)
     say_review(opened)
     store = Store(options.out, labelled.fields, key=opened.key(), with_crops=False)
     question = question_of(opened, labelled)
@@ -43,7 +44,11 @@ def evaluate_command(options: argparse.Namespace) -> int:
         told = for_cards(jsonable(metrics), data=options.data.parent.name, split=options.split)
         for bundle in (b for b in (opened.detector, opened.classifier) if b and b.card.task in told):
             record_metrics(bundle.root, options.record, told[bundle.card.task])
-    config = {**shown_config(settings, review=opened.review.text), "data": options.data.name, "split": options.split}
+    config = {
+        **shown_config(settings, runtimes=opened.runtimes, review=opened.review.text),
+        "data": options.data.name,
+        "split": options.split,
+    }
     report = store.finish(shown, cards=opened.cards, config=config, metrics=in_report(metrics))
     print("\n" + "\n".join([*metric_lines(metrics), *(stress_lines(metrics["stress"]) if "stress" in metrics else ())]))
     return conclude(options.out, report, shown)

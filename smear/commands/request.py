@@ -29,7 +29,7 @@ def settings_of(options: argparse.Namespace) -> AnalyzeSettings:
     return settings.model_copy(update={name: _found(getattr(settings, name)) for name in ("detector", "classifier")})
 
 
-def shown_config(settings: AnalyzeSettings, **more: str) -> dict[str, Any]:
+def shown_config(settings: AnalyzeSettings, **more: str | dict[str, str]) -> dict[str, Any]:
     """The settings as the report shows them: without the folders of this machine."""
     shown = settings.model_dump(mode="json")
     shown |= {key: Path(shown[key]).name for key in ("detector", "classifier") if shown[key]}

@@ -5,9 +5,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smear.build import Opened
+from smear.build import ROLES, Opened
 from smear.commands import OK, SOME_FAILED
 from smear.types import FieldFailure, Outcome
+
+
+def say_runtimes(opened: Opened) -> None:
+    """What each model runs on, and why."""
+    for task, choice in opened.choices.items():
+        print(f"{ROLES[task]}: {choice.text}")
 
 
 def say_review(opened: Opened) -> None:

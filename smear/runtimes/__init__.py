@@ -1,4 +1,4 @@
-"""Where a network runs, by name: one table, each runtime imported when it is asked for; other precisions only where they passed the gate."""
+"""Where a network runs, by name: one table, each runtime imported when asked for; other precisions only where they passed the gate."""
 
 import importlib
 import re

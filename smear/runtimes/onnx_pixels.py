@@ -1,5 +1,7 @@
 """An ONNX graph that takes the pixels themselves: normalisation as its first nodes, so that no array of floats is made outside."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -41,7 +43,9 @@ def take_pixels(onnx_bytes: bytes, pixels: Pixels) -> bytes:
 
 def _normalising(pixels: Pixels, target: str, dtype: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Nodes from the pixels to the tensor `target`, and their constants; steps that change nothing are left out."""
-    steps = [("Transpose", {"perm": [0, 3, 1, 2]}, None), ("Cast", {"to": TensorProto.FLOAT}, None)]  # bytes are moved before they grow
+    # (operator, attributes, its second input a channel); bytes are moved before they grow
+    steps: list[tuple[str, dict[str, Any], tuple[float, ...] | None]] = [("Transpose", {"perm": [0, 3, 1, 2]}, None)]
+    steps += [("Cast", {"to": TensorProto.FLOAT}, None)]
     steps += [("Sub", {}, pixels.mean)] if any(pixels.mean) else []
     steps += [("Div", {}, pixels.std)]  # no multiplication: x / 255 is then what numpy says to the last bit
     steps += [("Cast", {"to": dtype}, None)] if dtype != TensorProto.FLOAT else []

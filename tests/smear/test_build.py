@@ -10,7 +10,7 @@ from smear.settings import AnalyzeSettings
 
 
 def settings(models, **changes) -> AnalyzeSettings:
-    return AnalyzeSettings(**{"detector": models / "detector", "classifier": models / "classifier", "device": "cpu", **changes})
+    return AnalyzeSettings(**{"detector": models / "detector", "classifier": models / "classifier", "device": "cpu", "runtime": "onnx", **changes})
 
 
 def copy_with(models, tmp_path, which: str, **changes):
