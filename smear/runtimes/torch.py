@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from smear.compress import stored_weights
 from smear.errors import ConfigError, ModelError
+from smear.line import n_cores
 from smear.models import Bundle
 from smear.runtimes import parse_device
-from smear.runtimes.torch_graphs import Recordings, record
+from smear.runtimes.torch_graphs import Forward, Recording, Recordings, record
 from smear.runtimes.torch_restore import restore
 from smear.types import Pixels
 
@@ -57,15 +58,18 @@ class TorchNetwork:
             outputs = self._lane()(self._upload(batch))
             return _to_host([out.float() for out in outputs])
 
-    def _lane(self) -> Callable[[torch.Tensor], Sequence[torch.Tensor]]:
+    def _lane(self) -> Forward:
+        """What runs a batch for the calling thread."""
         if not hasattr(self._lanes, "run"):
-            forward = partial(self._forward, _replica(self._module))
-            if self.device == "cpu":
-                self._lanes.run = forward
-            else:
-                self._lanes.run = Recordings(forward, lambda f, example: record(f, example, torch.cuda.current_stream()))
-        run: Callable[[torch.Tensor], Sequence[torch.Tensor]] = self._lanes.run
+            self._lanes.run = self._own() if self.device == "cpu" else Recordings(self._own(), self._record)
+        run: Forward = self._lanes.run
         return run
+
+    def _own(self) -> Forward:
+        return partial(self._forward, _replica(self._module))
+
+    def _record(self, example: torch.Tensor) -> Recording:
+        return record(self._own(), example, torch.cuda.current_stream(example.device))
 
     def _forward(self, module: Any, images: torch.Tensor) -> list[torch.Tensor]:
         if self.takes_pixels:
@@ -92,20 +96,20 @@ def open_torch(
 ) -> TorchNetwork:
     """Build the module of the card and give it the weights of the bundle's `.safetensors` file, or else of its `.onnx` file.
 
-    `threads` is torch's own process-wide setting, for each of the `lanes`; None leaves it alone. In "fp32" on CUDA the
+    `threads` is torch's own process-wide setting, for each calling thread; None shares the cores among the lanes. In "fp32" on CUDA the
     arithmetic is IEEE float32 (no TF32), which is process-wide as well.
 
     Raises:
         ModelError: no `build_module`, weights that do not fit the module, or a device that is not there or has no such precision.
     """
-    del lanes, file  # each thread that calls gets its own; no variant of torch has weights of its own
+    del file  # no variant of torch has weights of its own
     if build_module is None:
         raise ModelError(f"{bundle.root}: runtime 'torch' needs the architecture {bundle.card.architecture!r} in code; use runtime 'onnx'")
     target = find_device(device)
     if precision == "fp16" and target == "cpu":
         raise ModelError(f"device: runtime 'torch-fp16' needs CUDA, got {device!r}; use 'torch-bf16' on a CPU")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if threads is not None or lanes > 1:
+        torch.set_num_threads(threads or max(1, n_cores() // lanes))
     if precision == "fp32" and target != "cpu":
         torch.backends.cudnn.allow_tf32 = False  # 10 bits of mantissa move scores near a threshold
     return TorchNetwork(_filled(bundle, build_module), target, precision=precision, pixels=pixels)

@@ -19,15 +19,19 @@ Forward = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 
 @dataclass(frozen=True)
 class Recording:
-    """A network with fixed buffers: what is copied into `images` is answered in `outputs` after `replay`."""
+    """A network with fixed buffers: what is copied into `images` is answered in `outputs` after `replay`.
+
+    `keeps` is the network that was recorded: tensors that it made for this shape are read at every replay.
+    """
 
     images: torch.Tensor
     outputs: tuple[torch.Tensor, ...]
     replay: Callable[[], Any]
+    keeps: Any = None
 
 
 def record(forward: Forward, example: torch.Tensor, stream: Any) -> Recording:
-    """Record `forward` for inputs of the shape and type of `example`, on its CUDA device.
+    """Record `forward`, which nobody else calls, for inputs of the shape and type of `example`, on its CUDA device.
 
     Raises:
         RuntimeError: the network does something that a graph cannot hold, such as a copy to the host.
@@ -41,7 +45,7 @@ def record(forward: Forward, example: torch.Tensor, stream: Any) -> Recording:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # other lanes go on meanwhile
             outputs = tuple(forward(images))
-    return Recording(images, outputs, graph.replay)
+    return Recording(images, outputs, graph.replay, keeps=forward)
 
 
 class Recordings:
@@ -51,7 +55,7 @@ class Recordings:
         make: records a network for an example; a RuntimeError of it means that this network runs unrecorded from then on.
     """
 
-    def __init__(self, forward: Forward, make: Callable[[Forward, torch.Tensor], Recording], *, most: int = MAX_GRAPHS) -> None:
+    def __init__(self, forward: Forward, make: Callable[[torch.Tensor], Recording], *, most: int = MAX_GRAPHS) -> None:
         self._forward, self._make, self._most = forward, make, most
         self._kept: OrderedDict[Shape, Recording] = OrderedDict()
         self._seen: OrderedDict[Shape, int] = OrderedDict()
@@ -81,7 +85,7 @@ class Recordings:
         if self.refused is not None or self._seen[shape] < SEEN_BEFORE:
             return None
         try:
-            self._kept[shape] = self._make(self._forward, batch)
+            self._kept[shape] = self._make(batch)
         except RuntimeError as error:
             self.refused = " ".join(str(error).split())[:160]
             return None

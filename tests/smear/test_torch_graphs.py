@@ -16,13 +16,13 @@ class Recorder:
     def __init__(self) -> None:
         self.made: list[tuple[int, ...]] = []
 
-    def __call__(self, forward, example: torch.Tensor) -> Recording:
+    def __call__(self, example: torch.Tensor) -> Recording:
         self.made.append(tuple(example.shape))
         images = torch.full_like(example, float("nan"))
-        outputs = tuple(torch.empty_like(out) for out in forward(example))
+        outputs = tuple(torch.empty_like(out) for out in double(example))
 
         def replay() -> None:
-            for out, new in zip(outputs, forward(images), strict=True):
+            for out, new in zip(outputs, double(images), strict=True):
                 out.copy_(new)
 
         return Recording(images, outputs, replay)
@@ -64,7 +64,7 @@ def test_the_recording_not_used_for_longest_leaves() -> None:
 def test_a_network_that_cannot_be_recorded_runs_plainly() -> None:
     tries = []
 
-    def refuse(forward, example):
+    def refuse(example: torch.Tensor) -> Recording:
         tries.append(example.shape)
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
