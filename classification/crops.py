@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 from smear import annotations
 from smear.errors import AnnotationError
 from smear.images import read_image
+from smear.line import ahead, n_cores
 from smear.models import CropContract
 from smear.types import Image
 
@@ -121,28 +121,39 @@ def refuse_leaks(table: CropTable, *, where: str) -> None:
 
 
 def load_images(table: CropTable, *, size: int) -> Image:
-    """All crops in memory, (N, size, size, 3) RGB uint8: area-averaged when larger, bilinear when smaller.
+    """All crops in memory, (N, size, size, 3) RGB uint8; raises as `each_crop`."""
+    images = np.empty((len(table), size, size, 3), np.uint8)
+    for i, image in enumerate(each_crop(table, size=size)):
+        images[i] = image
+    return images
+
+
+def each_crop(table: CropTable, *, size: int) -> Iterator[Image]:
+    """The crops in order, (size, size, 3) RGB uint8 each, read a few ahead.
 
     Raises:
         ImageError: a file is missing or not an image.
         AnnotationError: a crop is not square, or the same picture is in two splits.
     """
-    images = np.empty((len(table), size, size, 3), np.uint8)
     seen: dict[bytes, int] = {}
     splits = table.column("split").tolist()
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        for i, (images[i], digest) in enumerate(pool.map(partial(_load, size=size), table.paths)):
-            twin = seen.setdefault(digest, i)
-            if splits[twin] != splits[i]:
-                pool.shutdown(cancel_futures=True)
-                raise AnnotationError(
-                    f"{table.paths[i]}: is the same picture as {table.paths[twin]}, "
-                    f"in splits {splits[i]!r} and {splits[twin]!r}; put both in one split"
-                )
-    return images
+    work = partial(_read, size=size)  # decoding releases the interpreter's lock
+    for i, (image, digest) in enumerate(ahead(work, table.paths, threads=n_cores())):
+        twin = seen.setdefault(digest, i)
+        if splits[twin] != splits[i]:
+            raise AnnotationError(
+                f"{table.paths[i]}: is the same picture as {table.paths[twin]}, "
+                f"in splits {splits[i]!r} and {splits[twin]!r}; put both in one split"
+            )
+        yield image
 
 
-def _load(path: Path, *, size: int) -> tuple[Image, bytes]:
+def read_crop(path: Path, *, size: int) -> Image:
+    """One crop, (size, size, 3) RGB uint8: area-averaged when larger, bilinear when smaller; raises as `each_crop`."""
+    return _read(path, size=size)[0]
+
+
+def _read(path: Path, *, size: int) -> tuple[Image, bytes]:
     """The crop at (size, size, 3), and the digest of its pixels as they were."""
     image = read_image(path)
     if image.shape[0] != image.shape[1]:

@@ -8,19 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classification.calibration import require_disjoint
-from classification.crops import CropTable, load_images, read_crops
+from classification.crops import CropTable, read_crops
+from classification.pictures import Pictures, load_pictures
 from classification.settings import TrainSettings
 from smear.cards import count_splits
 from smear.errors import AnnotationError, ConfigError
-from smear.types import Image
+from smear.memory import free_bytes
 
 
 @dataclass(frozen=True)
 class Material:
-    """N crops in memory (N, S, S, 3), their table and stains (N,), and the rows to train on, validate on, and hold out."""
+    """N crops, their table and stains (N,), and the rows to train on, validate on, and hold out."""
 
     table: CropTable
-    images: Image
+    pictures: Pictures
     stains: NDArray[np.str_]
     train: NDArray[np.int64]
     val: NDArray[np.int64]
@@ -39,7 +40,7 @@ class Material:
 
 
 def prepare(settings: TrainSettings, data: Sequence[Path]) -> Material:
-    """Read the crops, load the pictures, set the held-out stain aside.
+    """Read the crops, load the pictures that fit in memory, set the held-out stain aside.
 
     Raises:
         AnnotationError, ImageError: the tables, their splits or their pictures are wrong.
@@ -66,7 +67,11 @@ def prepare(settings: TrainSettings, data: Sequence[Path]) -> Material:
             f"stain_column: select {settings.select!r} and balance.by {settings.balance.by!r} need a stain for every crop, "
             f"but column {settings.stain_column!r} is missing or has empty values"
         )
-    return Material(table, load_images(table, size=settings.imgsz), stains, train, val, np.flatnonzero(held_out))
+    rows = (train, val, np.flatnonzero(held_out))
+    wanted = np.concatenate(rows) if settings.cache else np.zeros(0, np.int64)
+    free = free_bytes()
+    most = None if free is None else int(free * settings.cache)
+    return Material(table, load_pictures(table, size=settings.imgsz, wanted=wanted, most_bytes=most), stains, *rows)
 
 
 def stain_names(table: CropTable, column: str) -> NDArray[np.str_]:

@@ -21,6 +21,7 @@ from smear.errors import ConfigError, ModelError
 from smear.files import write_atomic
 
 CONFIG, ABOUT, LAST, BEST, METRICS, CURVES = "config.yaml", "about.json", "last.pt", "best.safetensors", "metrics.csv", "curves.png"
+CHANGE_NOTHING = {"workers", "cache"}  # settings that a resumed run may have its own of
 STATE = {"network", "average", "optimiser", "scaler", "history"}
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "albumentations", "onnx", "onnxruntime", "onnxscript")
 
@@ -39,9 +40,10 @@ def start_run(out: Path, settings: TrainSettings, about: Mapping[str, Any], *, r
         write_atomic(out / CONFIG, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
         return None
     before = load(out / CONFIG, TrainSettings)
-    for key, value in settings.model_dump().items():
-        if before.model_dump()[key] != value:
-            raise ConfigError(f"--resume: {key} was {before.model_dump()[key]!r} in {out}, now {value!r}; a resumed run keeps its settings")
+    begun = before.model_dump()
+    for key, value in settings.model_dump(exclude=CHANGE_NOTHING).items():
+        if begun[key] != value:
+            raise ConfigError(f"--resume: {key} was {begun[key]!r} in {out}, now {value!r}; a resumed run keeps its settings")
     if json.loads((out / ABOUT).read_text())["data"] != about["data"]:
         raise ConfigError(f"--resume: the crops are not those that {out} began with; start a new run in another --out")
     return read_checkpoint(out / LAST) if (out / LAST).exists() else None
@@ -70,6 +72,11 @@ def git_revision() -> str | None:
         return ask("rev-parse", "HEAD") + ("+" if ask("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def add_to_about(out: Path, **entries: Any) -> None:
+    """Write what is known only after training into `about.json`."""
+    write_atomic(out / ABOUT, json.dumps({**json.loads((out / ABOUT).read_text()), **entries}, indent=1) + "\n")
 
 
 def write_checkpoint(out: Path, state: Mapping[str, Any]) -> None:
@@ -105,7 +112,8 @@ def read_best(out: Path) -> dict[str, torch.Tensor]:
 def write_history(out: Path, history: Sequence[Mapping[str, float]]) -> None:
     """All epochs so far as `metrics.csv` and `curves.png`, both rewritten as a whole."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(key for row in history for key in row))  # a run begun by an earlier version has fewer
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_atomic(out / METRICS, text.getvalue())

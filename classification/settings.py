@@ -1,6 +1,6 @@
 """All settings of one classifier training: what `configs/classify.yaml`, `--set` and the flags may say, checked at once."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -70,7 +70,9 @@ class TrainSettings(Settings):
     select: what picks the best epoch and stops early, on the validation split. "val_auc": all cells together;
     "worst_stain_auc": the worst stain that has both classes; "worst_pair_auc": the worst pair of stains, positives of one
     against the rest of the other, defined even where each stain has one class. min_cells: fewer cells are no stain.
-    epoch_cells: cells drawn in one epoch; None: as many as the training split has. workers: processes that augment; 0: none.
+    epoch_cells: cells drawn in one epoch; None: as many as the training split has. workers: who prepares batches ahead, threads beside
+    a CPU and processes beside a GPU; 0: nobody, the loop waits. cache: share of the free memory that decoded crops may take; what does
+    not fit is read again each time. Neither changes a result.
     """
 
     name: str = "all-hem"
@@ -89,7 +91,8 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0)
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    workers: int = Field(0, ge=0, le=64)
+    workers: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = "auto"
+    cache: float = Field(0.5, ge=0, le=1)
     optimiser: Optimiser = Optimiser()
     balance: Balance = Balance()
     holdout: Holdout = Holdout()

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from classification.batches import to_tensor
 from classification.networks import Network
+from classification.pictures import Pictures
 from classification.settings import TrainSettings
 from smear.errors import ConfigError
 from smear.types import Image
@@ -91,11 +92,12 @@ def update_average(average: Mapping[str, Tensor], network: nn.Module, *, decay: 
     In place, against the house rule: a copy of every weight at every step would cost more than the step.
     """
     kept = min(decay, (1 + step) / (10 + step))
+    floats, counts = [], []
     for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - kept)
-        else:
-            average[name].copy_(value)
+        (floats if value.is_floating_point() else counts).append((average[name], value))
+    torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - kept)  # one launch on a GPU, not 600
+    for old, new in counts:
+        old.copy_(new)
 
 
 def with_state(network: Network, state: Mapping[str, Tensor]) -> Network:
@@ -105,7 +107,9 @@ def with_state(network: Network, state: Mapping[str, Tensor]) -> Network:
     return twin
 
 
-def predict_logits(network: Network, crops: Image, normalisation: str, device: torch.device, precision: torch.dtype) -> NDArray[np.float32]:
+def predict_logits(
+    network: Network, crops: Image | Pictures, normalisation: str, device: torch.device, precision: torch.dtype
+) -> NDArray[np.float32]:
     """(N, S, S, 3) uint8 → (N, 1) or (N, C) float32 logits, in evaluation mode; N may not be 0."""
     network.eval()
     parts = []

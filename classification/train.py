@@ -43,6 +43,7 @@ from smear.config import load
 from smear.errors import ConfigError, SmearError, TrainingError
 from smear.models import ModelCard
 from smear.review import CURVE
+from smear.watch import Watch, median_pace
 
 N_PROBE = 64  # real crops on which the ONNX file is compared with torch
 FLAGS = ("model", "weights", "epochs", "batch", "imgsz", "device", "seed")
@@ -86,7 +87,7 @@ def train(
         load_weights(network, settings.weights, architecture=settings.model)
     state = run_folder.start_run(out, settings, about, resume=resume)
     network = network.to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(parameter_groups(network, settings.optimiser.weight_decay))
+    optimiser = torch.optim.AdamW(parameter_groups(network, settings.optimiser.weight_decay), fused=device.type == "cuda")
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     history: list[dict[str, float]] = []
@@ -96,7 +97,7 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         scaler.load_state_dict(state["scaler"])
 
-    batches = Batches(material.images, settings)
+    batches = Batches(material.pictures, settings, device)
     n_cells = settings.epoch_cells or len(material.train)
     n_steps = math.ceil(n_cells / settings.batch)
     for epoch in range(len(history) + 1, settings.epochs + 1):
@@ -104,20 +105,20 @@ def train(
             break
         torch.manual_seed(settings.seed * 100_003 + epoch)  # dropout must not depend on where a run was resumed
         order = material.train[epoch_order(weights, n_cells, balance=settings.balance, seed=settings.seed, epoch=epoch)]
-        losses: list[float] = []
+        losses: list[torch.Tensor] = []
         network.train()
-        for pictures, cells in tqdm(
-            batches.epoch(epoch, order), desc=f"epoch {epoch}/{settings.epochs}", total=n_steps, leave=False, disable=not progress
-        ):
+        watch, shown = Watch(), {"desc": f"epoch {epoch}/{settings.epochs}", "total": n_steps, "leave": False, "disable": not progress}
+        for pictures, cells in tqdm(watch.items(batches.epoch(epoch, order)), **shown):
             step = (epoch - 1) * n_steps + len(losses)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings, n_steps)
             with autocast(device, precision):
-                logits = network(pictures.to(device, non_blocking=True))
+                logits = network(pictures)
             each = cell_losses(logits, labels[cells], smoothing=settings.optimiser.label_smoothing)
             loss = (each * loss_weights[cells]).mean()
-            losses.append(loss.item())
-            _refuse_nan(losses[-1], f"epoch {epoch}, step {len(losses)}: the training loss", out, history)
+            losses.append(loss.detach())
+            if len(losses) > 1:  # the loss of the step before: to ask for this one would let a GPU wait for its next step
+                _refuse_nan(losses[-2].item(), f"epoch {epoch}, step {len(losses) - 1}: the training loss", out, history)
             optimiser.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
             scaler.unscale_(optimiser)
@@ -125,12 +126,14 @@ def train(
             scaler.step(optimiser)
             scaler.update()
             update_average(average, network, decay=settings.optimiser.ema, step=step)
+        _refuse_nan(losses[-1].item(), f"epoch {epoch}, step {len(losses)}: the training loss", out, history)
+        pace, train_loss = watch.pace(len(order)), float(np.mean(torch.stack(losses).cpu().numpy(), dtype=np.float64))
 
         averaged = with_state(network, average)
-        val_logits = predict_logits(averaged, material.images[material.val], settings.normalise, device, precision)
+        val_logits = predict_logits(averaged, material.pictures.part(material.val), settings.normalise, device, precision)
         scores = validation_scores(val_logits, material.labels[material.val], material.stains[material.val], settings)
         _refuse_nan(scores["val_loss"], f"epoch {epoch}: the validation loss", out, history)
-        history = [*history, {"epoch": epoch, "lr": group["lr"], "train_loss": float(np.mean(losses)), **scores}]
+        history = [*history, {"epoch": epoch, "lr": group["lr"], "train_loss": train_loss, **scores, **pace}]
         if best_epoch(history) == epoch:
             run_folder.write_best(out, average)
         state = {"network": network.state_dict(), "average": average, "optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}
@@ -139,7 +142,14 @@ def train(
         if progress:
             print("  ".join(f"{key} {value:.4g}" for key, value in history[-1].items()), flush=True)
     best = with_state(network.cpu(), run_folder.read_best(out))
-    return _finish(best, material, settings, out, about={**about, "best_epoch": best_epoch(history)})
+    how = {
+        "device": device.type,
+        "precision": str(precision).removeprefix("torch."),
+        "kept_share": material.pictures.kept_share(material.train),
+    }
+    throughput = {**median_pace(history), **how, "threads": batches.threads, "processes": batches.processes}
+    run_folder.add_to_about(out, throughput=throughput)
+    return _finish(best, material, settings, out, about={**about, "best_epoch": best_epoch(history), "throughput": throughput})
 
 
 def _finish(best: Network, material: Material, settings: TrainSettings, out: Path, *, about: dict[str, Any]) -> Trained:
@@ -147,7 +157,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
     cpu = torch.device("cpu")
     val = material.val
     labels, stains = material.labels, material.stains
-    logits = predict_logits(best, material.images[val], settings.normalise, cpu, torch.float32)
+    logits = predict_logits(best, material.pictures.part(val), settings.normalise, cpu, torch.float32)
     temperature = fit_temperature(logits, labels[val])
     probabilities = to_probabilities(logits, temperature)
     review = review_threshold(probabilities, labels[val], accuracy=settings.review.accuracy, max_share=settings.review.max_share)
@@ -161,7 +171,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
     rows = material.held_out
     held_out = np.zeros((0, len(settings.classes)), np.float32)
     if len(rows):
-        held_out = to_probabilities(predict_logits(best, material.images[rows], settings.normalise, cpu, torch.float32), temperature)
+        held_out = to_probabilities(predict_logits(best, material.pictures.part(rows), settings.normalise, cpu, torch.float32), temperature)
         found = describe_predictions(labels[rows], held_out, stains[rows], settings.classes, min_cells=settings.min_cells)
         metrics["held_out_stain"] = {"stain": settings.holdout.stain, **found}
         write_predictions(out / "held_out.csv", material.table.take(rows), held_out)
@@ -187,7 +197,7 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
         },
         data=material.table.about,
     )
-    probe = material.images[val[:: max(1, len(val) // N_PROBE)][:N_PROBE]]
+    probe = material.pictures[val[:: max(1, len(val) // N_PROBE)][:N_PROBE]]
     card = write_bundle(out / "bundle", best, card, probe, half=settings.export.half, safetensors=settings.export.safetensors)
     return Trained(card, labels[rows], held_out)
 

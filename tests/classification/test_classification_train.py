@@ -18,6 +18,7 @@ from classification.networks import build
 from classification.train import Trained, main, train
 from smear.errors import AnnotationError, ConfigError, ModelError, TrainingError
 from smear.models import open_bundle
+from smear.watch import IMAGES_PER_S, WAITING_SHARE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +27,12 @@ def assert_same_weights(first: Path, second: Path) -> None:
     one, two = load_file(first / run_folder.BEST), load_file(second / run_folder.BEST)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def learned(run: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv without what the clock says."""
+    with (run / "metrics.csv").open() as file:
+        return [{key: value for key, value in row.items() if key not in (IMAGES_PER_S, WAITING_SHARE)} for row in csv.DictReader(file)]
 
 
 def test_the_network_learns_and_the_run_tells_how(run: tuple[Path, Trained], table: Path) -> None:
@@ -75,7 +82,43 @@ def test_a_killed_run_resumes_to_the_same_weights(
             train(settings, [table], tmp_path / "cut")
     train(settings, [table], tmp_path / "cut", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
-    assert (tmp_path / "whole" / "metrics.csv").read_text() == (tmp_path / "cut" / "metrics.csv").read_text()
+    assert learned(tmp_path / "whole") == learned(tmp_path / "cut")
+    assert len(learned(tmp_path / "cut")) == 3
+
+
+@pytest.mark.usefixtures("no_export")
+def test_neither_workers_nor_memory_change_what_is_learned(tmp_path: Path, table: Path, smoke: Callable) -> None:
+    """Prepared in the loop or by threads, kept in memory or read again each time: the same losses, the same weights."""
+    for name, changes in (("plain", {"workers": 0}), ("helped", {"workers": 2}), ("no_cache", {"workers": 1, "cache": 0})):
+        train(smoke(epochs=2, **changes), [table], tmp_path / name)
+    for name in ("helped", "no_cache"):
+        assert learned(tmp_path / "plain") == learned(tmp_path / name)
+        assert_same_weights(tmp_path / "plain", tmp_path / name)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_resumed_run_may_have_other_workers(tmp_path: Path, table: Path, smoke: Callable) -> None:
+    train(smoke(epochs=1, workers=0), [table], tmp_path / "out")
+    assert train(smoke(epochs=1, workers=1, cache=0.1), [table], tmp_path / "out", resume=True).card.training["throughput"]["threads"] == 1
+
+
+def test_every_epoch_says_how_fast_it_was_and_how_long_it_waited(run: tuple[Path, Trained]) -> None:
+    out, done = run
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row[IMAGES_PER_S]) > 0 and 0 < float(row[WAITING_SHARE]) < 1 for row in rows)
+    found = done.card.training["throughput"]
+    assert json.loads((out / "about.json").read_text())["throughput"] == found
+    assert found[IMAGES_PER_S] == pytest.approx(np.median([float(row[IMAGES_PER_S]) for row in rows]))
+    assert (found["threads"], found["processes"], found["kept_share"]) == (1, 0, 1.0)
+    assert (found["device"], found["precision"]) == ("cpu", "float32")
+
+
+def test_the_history_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    scores = {"train_loss": 1.0, "val_loss": 1.0, "val_auc": 0.5, "worst_stain_auc": 0.5, "worst_pair_auc": 0.5}
+    run_folder.write_history(tmp_path, [{"epoch": 1, **scores}, {"epoch": 2, **scores, IMAGES_PER_S: 5.0}])
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row[IMAGES_PER_S] for row in csv.DictReader(file)] == ["", "5.0"]
 
 
 @pytest.mark.usefixtures("no_export")
