@@ -75,7 +75,7 @@ class Analyzer:
     def find_cells(self, image: Image, um_per_px: float | None = None) -> tuple[Detections, Scale]:
         """The white cells of one decoded image, in its pixels, and its scale."""
         work = Work(Field("image", path=None, um_per_px=um_per_px), image)  # type: ignore[arg-type]
-        self._finder.measure(work)
+        self._finder.measure([work])
         self._finder.find([work])
         return work.found.take(self._labeller.is_cell(work)), work.scale
 
@@ -100,8 +100,7 @@ class Analyzer:
     def _analyse(self, batch: Sequence[Work | Outcome]) -> list[tuple[Work | None, Outcome]]:
         """Each outcome of a batch, beside the work that is to be kept with it."""
         works = [w for w in batch if isinstance(w, Work) and not w.failure]
-        for work in works:
-            self._finder.measure(work)
+        self._finder.measure(works)
         self._finder.find(works)
         results = iter(self._labeller.label(works))
         return [(w, w.failure or next(results)) if isinstance(w, Work) else (None, w) for w in batch]

@@ -63,25 +63,29 @@ class LargeFields:
 
     def measure(self, field: Field, region: Region) -> Work:
         """The scale of a region, and what is to be said of it: the median over windows spread evenly, by their number of cells."""
-        first = self._measured(field, region, 0)
-        if first.scale.source == "given" or self._plan.ruler is None:
-            return first
-        seen = [first]
+        seen = [self._measured(field, region, 0)]
         look = partial(self._measured, field, region)
-        while len(seen) < MOST_SAMPLES and sum(w.scale.source == "red cells" for w in seen) < ENOUGH_SAMPLES:
+        while not self._is_enough([w.scale for w in seen]):
             seen += ahead(look, range(len(seen), min(len(seen) + SAMPLES_AT_ONCE, MOST_SAMPLES)), threads=self._pace.lanes)
-        first.scale = typical_scale([w.scale for w in seen])
-        first.seconds = _summed([w.seconds for w in seen])
-        first.warnings = self._finder.scale_warnings(first.scale)
-        return first
+        scale = seen[0].scale if seen[0].scale.source == "given" else typical_scale([w.scale for w in seen])
+        return replace(seen[0], scale=scale, seconds=_summed([w.seconds for w in seen]), warnings=self._finder.scale_warnings(scale))
+
+    def _is_enough(self, scales: Sequence[Scale]) -> bool:
+        if self._plan.ruler is None or scales[0].source == "given":
+            return True
+        return len(scales) >= MOST_SAMPLES or sum(s.source == "red cells" for s in scales) >= ENOUGH_SAMPLES
 
     def _measured(self, field: Field, region: Region, index: int) -> Work:
+        """A window, its scale by all cells in it."""
+        started = time.perf_counter()
         height, width = region.shape_hw
         y, x = ((0.5 + index / _PLASTIC**k) % 1 for k in (1, 2))
         top, left = round(y * max(height - SAMPLE_PX, 0)), round(x * max(width - SAMPLE_PX, 0))
         work = Work(field, region.read(top, min(top + SAMPLE_PX, height), left, min(left + SAMPLE_PX, width)))
-        self._finder.measure(work)
-        return work
+        self._finder.measure([work])
+        if self._plan.ruler is not None and work.scale.source != "given":
+            self._finder.find([work])
+        return replace(work, seconds={"scale": time.perf_counter() - started})
 
     def _cut(self, shape_hw: tuple[int, int], scale: Scale) -> _Cut:
         plan = self._plan
@@ -107,7 +111,7 @@ class LargeFields:
     def _analyse(self, cut: _Cut, opened: tuple[Tile, Work]) -> FieldResult:
         """One block: what it owns, in the region's pixels."""
         tile, work = opened
-        self._finder.find([work])
+        self._finder.find([work], measures=False)
         dx, dy = tile.view[:2]
         mine = owned(cut.seen(tile), work.found.shift(dx, dy).rescale((cut.factor, cut.factor)))
         work.found = work.found.take(mine)

@@ -1,37 +1,46 @@
-"""The field carries its own ruler: find the red-cell diameter by looking at it coarsely, at many scales."""
+"""The field carries its own ruler: find the red-cell diameter by looking at it coarsely, at few scales or, where that fails, at many.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A detector finds red cells of 0.6 to 1.3 times the size it was trained at and sees their true size, so that one look measures a field
+whose scale is within those limits of the guess; only where no look is strong are all scales compared. The search of the whole field
+then measures all its red cells, which is the ruler that is kept (`measured_again`).
+"""
 
-import cv2
+from collections.abc import Generator, Sequence
+from itertools import islice
+
 import numpy as np
 
 from smear import boxes
-from smear.images import resize
+from smear.ruler_looks import EDGE_PX, MEASURE_CONFIDENCE, WHITE_PER_RED, Ruler, Seen, cells, evidence, look, spread_of
 from smear.types import UNKNOWN_SCALE, Detections, Detector, Image, Scale, ScaleSource
 
+__all__ = [
+    "MEASURE_CONFIDENCE",
+    "MIN_CELLS",
+    "RED_CELL_UM",
+    "WHITE_PER_RED",
+    "Ruler",
+    "estimate_scale",
+    "estimate_scales",
+    "given_scale",
+    "measured_again",
+]
+
 CANDIDATES_PX = tuple(9 * 1.7**i for i in range(7))  # 9 to 217 px: white cells of about 15 to 430 px
-WINDOW_PX = 384  # side of a window as the detector sees it: about 8 red cells across
 N_COARSE, N_FINE = 2, 5  # windows a candidate, and for the measurement
-NEAR = np.log(1.6)  # a detection votes for the scale at which it has about the size of training
-SAME_CELL_IOU = 0.5  # windows overlap; boxes of two windows overlapping more are one cell
-MIN_CONTRAST = 15  # grey levels from darkest to lightest: 3-12 in the small windows of painted empty fields, 33-90 with cells
-VOTE_POWER = 4  # of the score: texture magnified to the size of cells gives many detections near 0.45, cells few near 0.85
+FIRST_PX = (90.0, 30.0, 160.0)  # where most fields are measured: of 368 fields of six sets, N, N and N at the first, second and third
+MANY_CELLS, EVEN = 8, 0.3  # so many sure red cells of so small a spread measure from afar
+FROM_AFAR = (-0.3, 0.55)  # log of the scale looked at over the one measured: beyond, sizes are off by more than 15 %
+SURE = 0.5  # score of a cell that speaks for a scale not yet believed
+STRONG, CLOSE = (
+    1.0,
+    0.3,
+)  # evidence by which few cells are believed, of about the size of training; magnified texture has up to 2 at 9 px, 0.9 at 30 px and above
 MIN_CELLS = 4  # fewer red cells measure nothing
-WHITE_PER_RED = 1.75  # diameter of a white cell in red cells: 1.78 in BCCD, 1.4-2.2 elsewhere
 REFINEMENTS = 2
-MEASURE_CONFIDENCE = 0.25  # lowest score of a cell to measure by; the size of a doubtful cell is as good as any
 RED_CELL_UM = 7.5  # 7-8 µm
 
-
-@dataclass(frozen=True)
-class Ruler:
-    """What a detector needs to measure with: its scale of training, which of its classes are which, and the lowest score of a cell."""
-
-    rbc_px: float
-    red: int | None
-    white: tuple[int, ...]
-    confidence: float = MEASURE_CONFIDENCE  # whatever else the detector is asked for, it must measure the same
+Measuring = Generator[list[Image], list[Detections], Scale]  # yields tiles for the detector, is sent what it found in them
 
 
 def given_scale(um_per_px: float) -> Scale:
@@ -40,28 +49,111 @@ def given_scale(um_per_px: float) -> Scale:
 
 
 def estimate_scale(image: Image, detector: Detector, ruler: Ruler) -> Scale:
-    """Measure the red-cell diameter of a field, in its own pixels.
+    """Measure the red-cell diameter of one field; see `estimate_scales`."""
+    return estimate_scales([image], detector, ruler)[0]
 
-    A few windows are shown to the detector at each candidate scale; the one at which most red cells have the size of
-    training wins, and the median of what is found there, looked at again at that scale, is the measurement.
+
+def estimate_scales(images: Sequence[Image], detector: Detector, ruler: Ruler) -> list[Scale]:
+    """Measure the red-cell diameter of each field, in its own pixels; no field depends on another.
+
+    A few windows are shown to the detector as if red cells were 90 px wide, then 30, then 160; the first look that is
+    strong, at that scale or at the one it points to, is the measurement. Where none is, the candidate scale at which most
+    red cells have the size of training wins, and the median of what is found there, looked at again, is the measurement.
     A field without red cells is measured by its white cells, `WHITE_PER_RED` times larger; one without either is unknown.
 
     Args:
-        image: the full-size field.
+        images: full-size fields; the windows of all are shown to the detector together.
         detector: classes as in `ruler`.
         ruler: `rbc_px` is the red-cell diameter, pixels, that the detector was trained at.
     """
-    looks = [(px, _look(image, detector, ruler, px, N_COARSE)) for px in CANDIDATES_PX]
+    found = [UNKNOWN_SCALE] * len(images)
+    running = {i: _measure(image, ruler) for i, image in enumerate(images)}
+    answers: dict[int, list[Detections] | None] = dict.fromkeys(running)
+    while running:
+        asked = {}
+        for i, measuring in list(running.items()):
+            try:
+                asked[i] = measuring.send(answers[i])  # type: ignore[arg-type]
+            except StopIteration as done:
+                found[i] = done.value
+                del running[i]
+        flat = iter(detector([tile for tiles in asked.values() for tile in tiles]) if asked else [])
+        answers = {i: list(islice(flat, len(tiles))) for i, tiles in asked.items()}
+    return found
+
+
+def measured_again(found: Detections, shape_hw: tuple[int, int], scale: Scale, ruler: Ruler) -> Scale:
+    """The ruler by all whole cells that the search of the field has found, instead of those of a few windows.
+
+    Args:
+        found: all cells of at least `ruler.confidence`, in pixels of the field.
+        shape_hw: of the field.
+        scale: the one searched at; it stays where it was given, is unknown, or too few cells of its kind were found.
+    """
     for source, labels, ratio in _yardsticks(ruler):
-        target = ruler.rbc_px * ratio
-        coarse = [(_vote(seen, labels, target) + _white_vote(seen, ruler, source), px) for px, seen in looks]
-        evidence, candidate = max(coarse)
-        if evidence <= 0:
+        if source == scale.source:
+            margin_px = EDGE_PX * scale.rbc_px / ruler.rbc_px
+            kept = (found.scores >= ruler.confidence) & np.isin(found.labels, labels)
+            kept &= ~boxes.touches_edge(found.boxes, shape_hw, margin_px=margin_px)
+            if kept.sum() >= _fewest(source):
+                return _scale(boxes.diameters(found.boxes[kept]) / ratio, source)
+    return scale
+
+
+def _measure(image: Image, ruler: Ruler) -> Measuring:
+    if ruler.red is not None:
+        for px in FIRST_PX:
+            scale = yield from _glance(image, ruler, px)
+            if scale.is_known:
+                return scale
+    return (yield from _search(image, ruler))
+
+
+def _glance(image: Image, ruler: Ruler, px: float) -> Measuring:
+    """The scale by one look, or by a second where the first points to; unknown where neither is strong."""
+    for is_last in (False, True):
+        seen = yield from look(image, ruler, px, N_COARSE, whole_field=True)
+        red = cells(seen, (ruler.red,))  # type: ignore[arg-type]
+        sure = boxes.diameters(red.boxes[red.scores >= SURE]) * (px / ruler.rbc_px)
+        if len(sure) < MIN_CELLS:
+            break
+        scale = _scale(sure, "red cells")
+        off = np.log(px / scale.rbc_px)
+        if len(sure) >= MANY_CELLS and scale.spread <= EVEN and FROM_AFAR[0] < off < FROM_AFAR[1]:
+            return scale
+        if abs(off) < CLOSE and evidence(seen, ruler, (ruler.red,), ruler.rbc_px) >= STRONG:  # type: ignore[arg-type]
+            return scale
+        if is_last:
+            break
+        px = _within(scale.rbc_px)
+    return UNKNOWN_SCALE
+
+
+def _search(image: Image, ruler: Ruler) -> Measuring:
+    """The scale by all candidates."""
+    looks: list[tuple[float, list[Seen]]] = []
+    for px in CANDIDATES_PX:
+        looks.append((px, (yield from look(image, ruler, px, N_COARSE))))
+    for source, labels, ratio in _yardsticks(ruler):
+        strength, candidate = max((evidence(seen, ruler, labels, ruler.rbc_px * ratio), px) for px, seen in looks)
+        if strength <= 0:
             continue
-        scale = _refine(image, detector, ruler, candidate, labels=labels, ratio=ratio, source=source)
-        if scale.n >= (MIN_CELLS if source == "red cells" else 1):
+        scale = yield from _refine(image, ruler, candidate, labels=labels, ratio=ratio, source=source)
+        if scale.n >= _fewest(source):
             return scale
     return UNKNOWN_SCALE
+
+
+def _refine(image: Image, ruler: Ruler, rbc_px: float, *, labels: tuple[int, ...], ratio: float, source: ScaleSource) -> Measuring:
+    scale = UNKNOWN_SCALE
+    for _ in range(REFINEMENTS):
+        seen = yield from look(image, ruler, rbc_px, N_FINE)
+        diameters = boxes.diameters(cells(seen, labels).boxes) * (rbc_px / ruler.rbc_px)
+        if not len(diameters):
+            break
+        scale = _scale(diameters / ratio, source)
+        rbc_px = _within(scale.rbc_px)
+    return scale
 
 
 def _yardsticks(ruler: Ruler) -> Sequence[tuple[ScaleSource, tuple[int, ...], float]]:
@@ -69,77 +161,15 @@ def _yardsticks(ruler: Ruler) -> Sequence[tuple[ScaleSource, tuple[int, ...], fl
     return [*red, ("white cells", ruler.white, WHITE_PER_RED)]  # type: ignore[list-item]
 
 
-def _refine(
-    image: Image, detector: Detector, ruler: Ruler, rbc_px: float, *, labels: tuple[int, ...], ratio: float, source: ScaleSource
-) -> Scale:
-    scale = UNKNOWN_SCALE
-    for _ in range(REFINEMENTS):
-        diameters = _diameters(_look(image, detector, ruler, rbc_px, N_FINE), labels) * (rbc_px / ruler.rbc_px)
-        if not len(diameters):
-            break
-        low, middle, high = np.percentile(diameters, (25, 50, 75)) / ratio
-        scale = Scale(float(middle), float((high - low) / middle), len(diameters), source)
-        rbc_px = float(np.clip(middle, CANDIDATES_PX[0] / 2, CANDIDATES_PX[-1] * 2))
-    return scale
+def _fewest(source: ScaleSource) -> int:
+    return MIN_CELLS if source == "red cells" else 1
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What the detector found in one window: the whole cells, in pixels of the resized field, and how many pixels it was shown."""
-
-    whole: Detections
-    n_pixels: int
+def _scale(diameters: np.ndarray, source: ScaleSource) -> Scale:
+    middle, spread = spread_of(diameters)
+    return Scale(middle, spread, len(diameters), source)
 
 
-def _look(image: Image, detector: Detector, ruler: Ruler, rbc_px: float, n: int) -> list[_Seen]:
-    """What the detector sees in n windows of a field whose red cells would be `rbc_px` wide."""
-    factor = ruler.rbc_px / rbc_px
-    side = round(WINDOW_PX / factor)
-    corners = _windows(image.shape[:2], side, n)
-    tiles = [resize(image[top : top + side, left : left + side], factor) for top, left in corners]
-    worth_it = [_has_contrast(tile, ruler.rbc_px) for tile in tiles]
-    answers = iter(detector([tile for tile, worth in zip(tiles, worth_it, strict=True) if worth]))
-    seen = []
-    for (top, left), tile, worth in zip(corners, tiles, worth_it, strict=True):
-        found = next(answers) if worth else Detections.empty()
-        is_whole = (found.scores >= ruler.confidence) & ~boxes.touches_edge(found.boxes, tile.shape[:2], margin_px=2)
-        seen.append(_Seen(found.take(is_whole).shift(left * factor, top * factor), tile.shape[0] * tile.shape[1]))
-    return seen
-
-
-def _has_contrast(tile: Image, rbc_px: float) -> bool:
-    """Whether a window shows anything: noise of an empty background, magnified, looks like red cells to a detector."""
-    smooth = cv2.GaussianBlur(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY), (0, 0), rbc_px / 8)
-    low, high = np.percentile(smooth[::2, ::2], (0.5, 99.5))
-    return bool(high - low >= MIN_CONTRAST)
-
-
-def _windows(shape_hw: tuple[int, int], side: int, n: int) -> list[tuple[int, int]]:
-    """Top left corners of n square windows of `side` pixels: the centre, then spread evenly; one when it covers the field."""
-    height, width = shape_hw
-    if height <= side and width <= side:
-        return [(0, 0)]
-    spots = [(0.5, 0.5), (0.2, 0.2), (0.8, 0.8), (0.2, 0.8), (0.8, 0.2), (0.5, 0.1)][:n]
-    return sorted({(round(max(height - side, 0) * v), round(max(width - side, 0) * u)) for v, u in spots})
-
-
-def _white_vote(seen: Sequence[_Seen], ruler: Ruler, source: ScaleSource) -> float:
-    """White cells of the size expected beside red cells of training size speak for a scale too; on their own they are the yardstick."""
-    return _vote(seen, ruler.white, ruler.rbc_px * WHITE_PER_RED) if source == "red cells" else 0.0
-
-
-def _diameters(seen: Sequence[_Seen], labels: tuple[int, ...]) -> np.ndarray:
-    """Diameters of the whole cells of those classes, in pixels of the resized field; a cell in two windows counts once."""
-    cells = boxes.suppress(Detections.concat(s.whole for s in seen), iou_above=SAME_CELL_IOU)
-    return boxes.diameters(cells.boxes[np.isin(cells.labels, labels)])
-
-
-def _vote(seen: Sequence[_Seen], labels: tuple[int, ...], target_px: float) -> float:
-    """How well a scale explains what was seen: sure cells of about the expected size, per window area, less those far from it."""
-    area = sum(s.n_pixels for s in seen) / WINDOW_PX**2
-    total = 0.0
-    for s in seen:
-        cells = s.whole.take(np.isin(s.whole.labels, labels))
-        off = np.abs(np.log(np.maximum(boxes.diameters(cells.boxes), 1e-3) / target_px))
-        total += float((cells.scores**VOTE_POWER * np.where(off < NEAR, 1 - off / NEAR, -0.25)).sum())
-    return total / max(area, 0.15)  # a window of a few cells must not win by its smallness
+def _within(rbc_px: float) -> float:
+    """A measured scale that is not believed yet, kept from running away."""
+    return float(np.clip(rbc_px, CANDIDATES_PX[0] / 2, CANDIDATES_PX[-1] * 2))

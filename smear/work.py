@@ -40,13 +40,13 @@ class Work:
 
 @contextmanager
 def timed(work: Work, stage: str) -> Iterator[None]:
-    """Note how long a stage of one field takes."""
+    """Note how long a stage of one field takes, on top of what it has taken."""
     started = time.perf_counter()
     yield
-    work.seconds[stage] = time.perf_counter() - started
+    work.seconds[stage] = work.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
 def share(works: Sequence[Work], stage: str, seconds: float) -> None:
     """Note the time of a stage that several fields went through together, each an equal part of it."""
     for work in works:
-        work.seconds[stage] = seconds / len(works)
+        work.seconds[stage] = work.seconds.get(stage, 0.0) + seconds / len(works)

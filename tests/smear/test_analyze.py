@@ -166,7 +166,7 @@ class TestQuality:
     def test_every_field_says_what_it_looks_like(self, blobs, paint, tmp_path):
         (outcome,) = analyzer(blobs)(fields_of(tmp_path, {"a.png": paint((400, 400), rbc_px=40, n_red=10)}))
         assert outcome.quality["rbc_px"] == outcome.scale.rbc_px
-        assert outcome.quality["resized"] == pytest.approx(48 / outcome.scale.rbc_px)
+        assert outcome.quality["resized"] == pytest.approx(48 / outcome.scale.rbc_px, rel=0.02)  # by the windows, and by all cells
         assert outcome.quality["background"] > 0.8
 
     def test_a_field_unlike_those_trained_on_is_warned_of_by_name(self, blobs, paint, tmp_path):
