@@ -18,6 +18,7 @@ from smear.errors import ModelError
 from smear.line import Pace
 from smear.machine import lanes_for
 from smear.models import Bundle, ModelCard, open_bundle
+from smear.optics import optics_for
 from smear.plan import Plan, white_labels
 from smear.review import ReviewRule, review_rule
 from smear.runtimes import open_runtime
@@ -106,7 +107,7 @@ def build_analyzer(
     detector = YoloDetector(loaded["detect"], card, confidence=plan.lowest_score, iou=plan.iou)
     classifier = BundleClassifier(loaded["classify"], opened.classifier.card) if opened.classifier else None
     pace = Pace.of_machine(lanes=_lanes(settings))
-    return Analyzer(detector, classifier, plan, white=white_labels(card), pace=pace, **hooks)
+    return Analyzer(detector, classifier, plan, white=white_labels(card), pace=pace, optics=optics_for(loaded.values()), **hooks)
 
 
 def make_analyze(opened: Opened, **hooks: Any) -> Callable[[], Callable[[Iterable[Field]], Iterator[Outcome]]]:

@@ -1,6 +1,6 @@
 """Where the pixels of a field are resized and cut for the networks: on the host, or on the device that the networks run on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from smear.images import crop, resize
 from smear.models import CropContract
-from smear.types import Image
+from smear.types import Image, Runtime
+
+__all__ = ["HostOptics", "Optics", "Picture", "optics_for"]
 
 Picture = Any  # a uint8 (H, W, 3) array of whatever kind an Optics works on; it has a shape and can be cut by slices
 
@@ -62,3 +64,16 @@ class HostOptics:
 
     def stack(self, crops: Sequence[Image]) -> Image:
         return np.stack(crops)
+
+
+def optics_for(networks: Iterable[Runtime]) -> Optics:
+    """That of the CUDA device on which all these networks take tensors of pixels; where they do not, the host's.
+
+    On a CPU the host's is the faster one, whatever the runtime.
+    """
+    devices = {network.device if getattr(network, "takes_tensors", False) else "cpu" for network in networks}
+    if len(devices) != 1 or devices == {"cpu"}:
+        return HostOptics()
+    from smear.device_pixels import DeviceOptics  # torch, only where it runs the networks
+
+    return DeviceOptics(devices.pop())

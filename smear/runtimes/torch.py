@@ -37,7 +37,8 @@ class TorchNetwork:
 
     def __init__(self, module: Any, device: str, *, precision: str = "fp32", pixels: Pixels | None = None) -> None:
         self.name = "torch" if precision == "fp32" else f"torch-{precision}"
-        self.device, self.dtype, self.takes_pixels = device, PRECISIONS[precision], pixels is not None
+        self.device, self.dtype = device, PRECISIONS[precision]
+        self.takes_pixels = self.takes_tensors = pixels is not None
         self._module = module.eval().requires_grad_(False).to(device, self.dtype, memory_format=torch.channels_last)
         for part in self._module.modules():
             if getattr(part, "in_float32", False):
