@@ -5,15 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds the wanted packages, so a changed pin reinstalls and a fresh checkout time does not.
 STAMP := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
-EXTRAS := audit,onnx,openvino,roboflow,notebooks,dev
+EXTRAS := audit,bench,onnx,openvino,roboflow,notebooks,dev
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt $(if $(MAKE_TERMOUT),,--quiet)
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help setup demo test lint format types notebooks clean
+.PHONY: help setup demo test bench lint format types notebooks clean
 
 help:
 	@echo "make demo       paint sample fields, find and label their white cells, write out/demo/"
 	@echo "make test       the whole test suite (PYTEST_ARGS='-k tiles' for a part)"
+	@echo "make bench      how fast, beside what people write (BENCH_ARGS=--quick to see that it runs); docs/performance.md"
 	@echo "make setup      only the environment, in $(VENV)"
 	@echo "make lint       ruff: rules and format;  make format: apply them"
 	@echo "make types      mypy on smear/"
@@ -48,6 +50,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+bench: setup
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("smear", "detection", "classification", "datasets")
+ROOMS = ("smear", "detection", "classification", "datasets", "benchmarks")
 MODULES = sorted(path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 # Rooms that a room may use besides itself; the one file of smear that puts everything together may use more.
 MAY_USE = {"smear": set(), "detection": {"smear"}, "classification": {"smear"}, "datasets": {"smear"}}
+MAY_USE["benchmarks"] = set(ROOMS)  # it measures all of them; nobody uses it
 MAY_USE_TOO = {"smear/build.py": {"detection", "classification"}}
 
-# Each awkward package stands behind one file of ours per room that needs it.
+# Each awkward package stands behind one file of ours per room that needs it; a benchmark may take any of them bare, to compare.
 HOME_OF = {
     "ultralytics": {"detection/yolo.py"},
+    "sahi": set(),
     "albumentations": {"detection/augment.py", "classification/augment.py"},
     "roboflow": {"datasets/roboflow.py"},
     "onnxruntime": {"smear/runtimes/onnx.py"},
@@ -29,7 +31,7 @@ HOME_OF = {
     "polars": {"smear/exports/parquet.py"},
     "ray": {"smear/engines/ray.py"},
 }
-TORCH_ROOMS = ("detection/", "classification/", "smear/runtimes/torch", "smear/device_")
+TORCH_ROOMS = ("detection/", "classification/", "benchmarks/", "smear/runtimes/torch", "smear/device_")
 PLAIN_PACKAGES = {"numpy"}  # all that the vocabulary may use
 VOCABULARY = ("smear/types.py", "smear/errors.py", "smear/boxes.py", "smear/tiles.py")
 
@@ -73,7 +75,8 @@ def test_a_room_uses_only_the_rooms_below_it(module: str) -> None:
 
 @pytest.mark.parametrize("package", sorted(HOME_OF))
 def test_an_awkward_package_is_imported_in_its_one_file(package: str) -> None:
-    assert {module for module in MODULES if package in imported_packages(module)} <= HOME_OF[package]
+    users = {module for module in MODULES if package in imported_packages(module) and not module.startswith("benchmarks/")}
+    assert users <= HOME_OF[package]
 
 
 @pytest.mark.parametrize("package", ["torch", "torchvision"])

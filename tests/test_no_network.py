@@ -12,7 +12,7 @@ from smear import quiet
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-    for room in ("smear", "detection", "classification", "datasets")
+    for room in ("smear", "detection", "classification", "datasets", "benchmarks")
     for path in (ROOT / room).rglob("*.py")
 )
 # Refuses sockets, names and child processes, and remembers who asked even when the asker swallows the refusal.

@@ -52,7 +52,7 @@ def test_what_we_declare_is_pinned_within_its_bounds_and_installed(requirement: 
 
 def test_what_we_import_we_declare() -> None:
     """A package that only happens to be here, pulled in by another, may be gone tomorrow."""
-    ours = {"smear", "detection", "classification", "datasets"}
+    ours = {"smear", "detection", "classification", "datasets", "benchmarks"}
     imported = {name for path in _sources() for name in _imported(path)} - ours - sys.stdlib_module_names - UNDECLARED
     providers = metadata.packages_distributions()
     declared = {canonicalize_name(each.name) for each in DECLARED}
@@ -113,7 +113,7 @@ def test_the_readme_shows_both_commands_first() -> None:
 
 
 def _sources() -> Iterator[Path]:
-    for room in ("smear", "detection", "classification", "datasets"):
+    for room in ("smear", "detection", "classification", "datasets", "benchmarks"):
         yield from (ROOT / room).rglob("*.py")
 
 
