@@ -101,7 +101,7 @@ class Finder:
         started, judged = time.perf_counter(), sum(w.seconds.get("quality", 0.0) for w in works)
         plans = []
         for work in works:
-            work.picture = self._optics.place(work.image)
+            work.picture = self._optics.place(work.image) if work.picture is None else work.picture  # it may be searched twice
             resized = self._optics.resize(work.picture, self._factor(work))
             self._measure_quality(work, self._optics.fetch(resized))
             tiles = plan_tiles(resized.shape[:2], tile_px=self._plan.tile_px, overlap_px=self._plan.overlap_px, snug=True)
