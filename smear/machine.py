@@ -31,13 +31,13 @@ def describe() -> dict[str, Any]:
     """Cores, processor, GPUs and the versions of what computes, as plain JSON values."""
     return {
         "machine": [platform.system(), platform.machine(), n_cores()],
-        "cpu": _cpu(),
+        "cpu": describe_cpu(),
         "gpus": _gpus(),
         "versions": {name: found for name in DISTRIBUTIONS if (found := _version(name))},
     }
 
 
-def _cpu() -> list[str]:
+def describe_cpu() -> list[str]:
     """The model and the instruction sets of the first processor, where the system tells them in a file; else its name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()

@@ -1,7 +1,9 @@
 """OpenVINO: the same ONNX file, often faster on CPUs, in float32, bfloat16 or int8; extra `openvino`."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,11 @@ from numpy.typing import NDArray
 
 from smear.errors import MissingExtra, ModelError
 from smear.line import n_cores
+from smear.machine import describe_cpu
 from smear.models import Bundle
 from smear.quiet import silence
 from smear.runtimes import parse_device
+from smear.runtimes.compiled import keep, place, recall
 from smear.types import Pixels, Runtime
 
 # Left alone, OpenVINO takes bfloat16 on CPUs that have it, which moves scores near a threshold; int8 graphs keep float32 between.
@@ -67,27 +71,54 @@ def open_openvino(
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ModelError(f"runtime {named!r}: this CPU does not compute in bfloat16; use runtime 'openvino'")
     name = file or bundle.file(".onnx")
+    data = bundle.read(name)  # hashed again, whether or not it was compiled before
     hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "NUM_STREAMS": lanes}
     hints["INFERENCE_NUM_THREADS"] = threads * lanes if threads else max(lanes, n_cores())
-    data = bundle.read(name)
+    kept = place("openvino", _parts(bundle.card.files[name], hints, pixels, core))
     try:
-        model = core.read_model(data)
-        images = _images(model, f"{bundle.root / name}")
-        input_type = np.uint8 if pixels else np.float16 if images.element_type == openvino.Type.f16 else np.float32
-        compiled = core.compile_model(_taking(model, pixels) if pixels else model, "CPU", hints)
+        compiled = _recalled(core, kept, hints) or _compiled(core, data, hints, pixels, f"{bundle.root / name}", kept)
     except RuntimeError as error:
         raise ModelError(f"{bundle.root / name}: cannot be loaded ({_one_line(error)}); export it again") from error
+    types = {openvino.Type.u8: np.uint8, openvino.Type.f16: np.float16}
+    input_type = types.get(compiled.inputs[0].element_type, np.float32)
     return OpenvinoNetwork(compiled, named, input_type=input_type, takes_pixels=pixels is not None)
 
 
-def _images(model: Any, where: str) -> Any:
-    """The model's one input, if it is a batch of images of any number."""
+def _parts(digest: str, hints: Mapping[str, Any], pixels: Pixels | None, core: Any) -> dict[str, Any]:
+    """All that a compiled network depends on, as plain JSON values."""
+    import openvino
+
+    cpu = [str(core.get_property("CPU", "FULL_DEVICE_NAME")), sorted(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))]
+    taken = [pixels.mean, pixels.std] if pixels else None
+    return {"file": digest, "hints": dict(hints), "pixels": taken, "cpu": [*cpu, *describe_cpu()], "version": openvino.get_version()}
+
+
+def _recalled(core: Any, kept: Path, hints: Mapping[str, Any]) -> Any | None:
+    """The network as it was compiled before; None when it was not, or OpenVINO no longer takes it."""
+    blob = recall(kept)
+    if blob is None:
+        return None
+    try:
+        return core.import_model(BytesIO(blob), "CPU", dict(hints))
+    except RuntimeError:
+        return None
+
+
+def _compiled(core: Any, data: bytes, hints: Mapping[str, Any], pixels: Pixels | None, where: str, kept: Path) -> Any:
+    model = core.read_model(data)
+    _check_input(model, where)
+    compiled = core.compile_model(_taking(model, pixels) if pixels else model, "CPU", dict(hints))
+    keep(kept, compiled.export_model().getvalue())
+    return compiled
+
+
+def _check_input(model: Any, where: str) -> None:
+    """Refuse a model whose one input is not a batch of images of any number."""
     if len(model.inputs) != 1 or len(model.inputs[0].partial_shape) != 4:
         raise ModelError(f"{where}: must take one batch of images (B, 3, H, W)")
     if model.inputs[0].partial_shape[0].is_static:
         batch = model.inputs[0].partial_shape[0].get_length()
         raise ModelError(f"{where}: takes batches of {batch} only; export it again with a dynamic batch")
-    return model.inputs[0]
 
 
 def _taking(model: Any, pixels: Pixels) -> Any:

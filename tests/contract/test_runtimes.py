@@ -1,4 +1,4 @@
-"""Every runtime gives the same numbers on the same network, and refuses the same bad bundles."""
+"""Every runtime gives the same numbers on the same network, and refuses the same bad bundles; precisions are in test_precisions.py."""
 
 import subprocess
 import sys
@@ -203,8 +203,8 @@ def test_zero_threads_are_refused(bundle):
         open_runtime(bundle, threads=0)
 
 
-def test_opening_a_runtime_calls_nobody_and_leaves_the_home_alone(bundle, tmp_path):
-    """In a process of its own: sockets are forbidden, the home is an empty folder that must stay empty."""
+def test_opening_a_runtime_calls_nobody_and_writes_only_to_our_cache(bundle, tmp_path):
+    """In a process of its own: sockets are forbidden, the home is an empty folder that gets our cache and nothing else."""
     home = tmp_path / "home"
     home.mkdir()
     code = (
@@ -227,4 +227,5 @@ def test_opening_a_runtime_calls_nobody_and_leaves_the_home_alone(bundle, tmp_pa
         check=False,
     )
     assert (done.returncode, done.stdout.split()) == (0, ["telemetry", "None"]), done.stderr
-    assert list(home.rglob("*")) == []
+    cache = home / ".cache" / "leukofield"
+    assert [path for path in home.rglob("*") if path.is_file() and not path.is_relative_to(cache)] == []
