@@ -1,7 +1,6 @@
 """PyTorch, from safetensors or from the weights of the bundle's own ONNX file: for GPUs, and for checking exports."""
 
 import copy
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,8 +25,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 class TorchNetwork:
     """A module in evaluation mode on one device; any number of threads may call it at once.
 
-    Each thread has a replica of its own, which shares the weights (some modules remember shapes), and on CUDA a stream and
-    recorded graphs of its own.
+    Calls at one time have a replica each, which shares the weights (some modules remember shapes), with its own recorded graphs on
+    CUDA; when a call is done, its replica waits for the next one, of whatever thread.
 
     Args:
         module: on the CPU, in float32; its output is a tensor or a sequence whose tensors count. A submodule whose
@@ -45,7 +44,7 @@ class TorchNetwork:
                 part.float()
         mean, std = (pixels.mean, pixels.std) if pixels else ((0.0,) * 3, (1.0,) * 3)
         self._mean, self._std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (mean, std))
-        self._lanes = threading.local()
+        self._idle: list[Forward] = []  # replicas that nobody calls now; nothing is under way in them
         if device != "cpu":
             torch.cuda.synchronize(device)  # the weights are there before a stream of another thread uses them
 
@@ -55,16 +54,17 @@ class TorchNetwork:
             shape, blank = tuple(batch.shape[1:]), np.uint8 if self.takes_pixels else np.float32
             return tuple(out[:0] for out in self(np.zeros((1, *shape), blank)))
         use_own_stream(self.device)
+        run = self._take()
         with torch.inference_mode():
-            outputs = self._lane()(self._upload(batch))
-            return _to_host([out.float() for out in outputs])
+            found = _to_host([out.float() for out in run(self._upload(batch))])
+        self._idle.append(run)  # not after an exception: who knows what is still under way
+        return found
 
-    def _lane(self) -> Forward:
-        """What runs a batch for the calling thread."""
-        if not hasattr(self._lanes, "run"):
-            self._lanes.run = self._own() if self.device == "cpu" else Recordings(self._own(), self._record)
-        run: Forward = self._lanes.run
-        return run
+    def _take(self) -> Forward:
+        try:
+            return self._idle.pop()  # atomic, the one used last: its recordings are the freshest
+        except IndexError:
+            return self._own() if self.device == "cpu" else Recordings(self._own(), self._record)
 
     def _own(self) -> Forward:
         return partial(self._forward, _replica(self._module))

@@ -1,5 +1,6 @@
 """Torch from a bundle that holds ONNX alone says what ONNX Runtime says; precision, pixels, threads and devices."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,11 +162,19 @@ class TestNetwork:
             for side, answer in zip(sides, pool.map(lambda side: shared(tiles(1, side))[0], sides), strict=True):
                 np.testing.assert_array_equal(answer, alone[side])
 
-    def test_replicas_share_their_weights(self) -> None:
-        one = network()
+    def test_replicas_share_their_weights_and_are_used_again(self) -> None:
+        one, together = network(pixels=UNIT), threading.Barrier(2)
+
+        def call(_: int) -> None:
+            together.wait()
+            one(tiles(1, 192))
+
         with ThreadPoolExecutor(2) as pool:
-            found = {w.data_ptr() for w in pool.map(lambda _: one._lane().args[0].conv.weight, range(8))}
-        assert len(found) == 1
+            list(pool.map(call, range(8)))
+        replicas = [run.args[0] for run in one._idle]
+        assert len(replicas) <= 2
+        assert {r.conv.weight.data_ptr() for r in replicas} == {one._module.conv.weight.data_ptr()}
+        assert all(r is not one._module for r in replicas)
 
     def test_fp16_needs_cuda(self) -> None:
         bundle = open_bundle(MODELS / "all-hem-densenet121")
@@ -183,7 +192,8 @@ def test_cuda_says_what_the_cpu_says_recorded_or_not(precision: str, tolerance: 
     on_gpu = open_torch(bundle, device="cuda", precision=precision, **options)
     for _ in range(3):
         np.testing.assert_allclose(on_gpu(crops)[0], expected, atol=tolerance)
-    assert (len(on_gpu._lane()), on_gpu._lane().refused) == (1, None)
+    (replica,) = on_gpu._idle
+    assert (len(replica), replica.refused) == (1, None)
 
 
 @pytest.mark.gpu
