@@ -44,3 +44,16 @@ def stored_weights(onnx_bytes: bytes) -> dict[str, NDArray]:
     """The initialisers of an ONNX file by the names they had before `halve_weights`; floats as float32, others as they are."""
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_model_from_string(onnx_bytes).graph.initializer}
     return {name.removesuffix(HALF): np.array(a, np.float32 if a.dtype.kind == "f" else a.dtype) for name, a in arrays.items()}
+
+
+def widen_weights(onnx_bytes: bytes) -> bytes:
+    """The inverse of `halve_weights`, but for the rounding: weights in float32 under their own names, and no casts."""
+    model = onnx.load_model_from_string(onnx_bytes)
+    graph = model.graph
+    halves = {tensor.name: tensor for tensor in graph.initializer if tensor.name.endswith(HALF)}
+    nodes = [node for node in graph.node if not (node.op_type == "Cast" and node.input[0] in halves)]
+    for name, tensor in halves.items():
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), name.removesuffix(HALF)))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model.SerializeToString()
