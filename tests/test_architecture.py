@@ -116,7 +116,7 @@ def test_importing_smear_loads_no_training_framework() -> None:
     """Analysis starts fast and runs where torch is not wanted: heavy packages come on demand."""
     names = [_dotted(module) for module in MODULES if module.startswith("smear/") and not module.endswith("__main__.py")]
     names = [name for name in names if not name.startswith(("smear.runtimes.torch", "smear.device_"))]
-    heavy = ["torch", "ultralytics", "albumentations", "onnxruntime", "openvino"]
+    heavy = ["torch", "ultralytics", "albumentations", "onnxruntime", "openvino", "sklearn", "scipy.stats", "polars"]
     code = f"import importlib, json, sys\nfor name in {names}: importlib.import_module(name)\n"
     code += f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
