@@ -4,7 +4,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from smear.compress import halve_weights
+from smear.compress import halve_weights, stored_weights
 
 
 def network(scale: float = 1.0) -> bytes:
@@ -51,3 +51,11 @@ def test_a_weight_that_16_bits_cannot_hold_stays(scale: float) -> None:
     names = [t.name for t in onnx.load_model_from_string(halve_weights(network(scale))).graph.initializer]
     assert "w" in names
     assert "v__half" in names
+
+
+def test_stored_weights_have_their_first_names_and_float32() -> None:
+    whole, half = stored_weights(network()), stored_weights(halve_weights(network()))
+    assert half.keys() == whole.keys() == {"w", "v", "b"}
+    for name, values in half.items():
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, whole[name], rtol=1e-3, atol=1e-6)
