@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from classification.classifier import PIXELS, BundleClassifier
 from classification.classifier import build_network as classifier_network
@@ -14,7 +17,7 @@ from detection.detector import PIXELS as DETECTOR_PIXELS
 from detection.detector import YoloDetector
 from detection.detector import build_network as detector_network
 from smear.analyze import Analyzer
-from smear.errors import ModelError
+from smear.errors import AnnotationError, ModelError
 from smear.line import Pace
 from smear.machine import lanes_for
 from smear.models import Bundle, ModelCard, open_bundle
@@ -138,6 +141,29 @@ def open_network(bundle: Bundle, settings: AnalyzeSettings, *, trial: bool = Fal
         build_module=detector_network if is_detector else classifier_network,
         trial=trial,
     )
+
+
+def label_crops(bundle: Bundle, network: Runtime, crops: Image) -> NDArray[np.float32]:
+    """(N, C) probabilities of N crops (N, S, S, 3), by a classifier whose network is loaded already."""
+    return BundleClassifier(network, bundle.card)(crops)
+
+
+def read_labelled_crops(bundle: Bundle, table: Path, splits: Sequence[str]) -> dict[str, tuple[Image, NDArray[np.int64]]]:
+    """By split: the crops (N, S, S, 3) of a crops table at the classifier's size, and which of its classes each is (N,).
+
+    Raises:
+        AnnotationError: the table is wrong, leaks between splits, was cut by another contract, or has no such split.
+        ImageError: a crop cannot be read.
+    """
+    from classification.crops import load_images, read_crops
+
+    crops = read_crops([table], bundle.card.classes)
+    if crops.contract is not None and crops.contract != bundle.card.crop:
+        raise AnnotationError(f"{table}: was cut by another crop contract than that of {bundle.card.name}; cut it again")
+    parts = [crops.split(name) for name in splits]
+    wanted = crops.take(np.isin(crops.column("split"), list(splits)))
+    images, of_split = load_images(wanted, size=bundle.card.input_px), wanted.column("split")
+    return {name: (images[of_split == name], part.labels) for name, part in zip(splits, parts, strict=True)}
 
 
 def load_network(opened: Opened, bundle: Bundle) -> Runtime:
