@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import peers
 from benchmarks.fields import RBC_PX, Kind, painted, repeated
-from benchmarks.ours import Line, allowed_runtimes, open_line
+from benchmarks.ours import Line, open_line, runtimes_by_hand
 from benchmarks.timing import Spread, interleave, ratio, spread
 from detection.detector import YoloDetector
 from smear import boxes
@@ -36,12 +36,11 @@ SAME_CELL_IOU = 0.5
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements share: where things are written, the opened bundles, how often, and how many fields a round of ours takes."""
+    """What all measurements share: where things are written, the opened bundles, how many rounds, and our runtime."""
 
     out: Path
     opened: Opened
     rounds: int
-    n_fields: int
     runtime: str = "auto"
 
     @property
@@ -78,15 +77,15 @@ class Contest:
 def contest(bench: Bench, kind: Kind, *, exports: Sequence[str] = tuple(peers.EXPORTS), every_runtime: bool = False) -> Contest:
     """Time every mode of our line and every form of the script on one kind of field, in turn."""
     few = bench.fields(kind)
-    many = repeated(few, bench.n_fields)
+    many = repeated(few, kind.n_timed)
     lines = {name: bench.line(name, **mode) for name, mode in MODES.items()}
     if every_runtime:
-        lines |= {f"{OURS}, {name}": bench.line(name, runtime=name) for name in allowed_runtimes(bench.opened.cards)}
-    scripts = _scripts(bench, kind, exports)
+        lines |= {f"{OURS}, {name}": bench.line(name, runtime=name) for name in runtimes_by_hand(bench.opened)}
+    written = scripts(bench, kind, exports)
     contestants = {name: line.contestant(many) for name, line in lines.items()}
-    contestants |= {name: _script_contestant(script, few, bench.out / "script.csv") for name, script in scripts.items()}
+    contestants |= {name: _script_contestant(script, few, bench.out / "script.csv") for name, script in written.items()}
     seconds = interleave(contestants, rounds=bench.rounds)
-    same = agreement(lines[OURS](few), scripts[SCRIPT](few, bench.out / "script.csv"), bench.opened)
+    same = agreement(lines[OURS](few), written[SCRIPT](few, bench.out / "script.csv"), bench.opened)
     return Contest(kind, seconds, lines[OURS].names, same)
 
 
@@ -96,15 +95,13 @@ def contest_sliced(bench: Bench, kind: Kind) -> dict[str, list[float]]:
     assert plan.ruler is not None
     images = [resize(read_image(field.path), plan.ruler.rbc_px / RBC_PX) for field in bench.fields(kind)[:2]]
     line = bench.line("sliced")
-    line(bench.fields(kind)[:2])
-    lanes = max(1, len(line.runtimes[0].callers))
-    detector = YoloDetector(line.runtimes[0], bench.opened.detector.card, confidence=plan.confidence, iou=plan.iou)
+    detector = YoloDetector(line.networks["detect"], bench.opened.detector.card, confidence=plan.confidence, iou=plan.iou)
     sliced = peers.Sliced.of(_checkpoint(bench), confidence=plan.confidence, slice_px=SLICE_PX, overlap_px=OVERLAP_PX)
     return interleave(
         {
             "sahi": _each(sliced, images, 1),
-            "ours, same windows": _each(partial(_find, detector, plan, SLICE_PX, OVERLAP_PX, False), images, lanes),
-            "ours, own windows": _each(partial(_find, detector, plan, plan.tile_px, plan.overlap_px, True), images, lanes),
+            "ours, same windows": _each(partial(_find, detector, plan, SLICE_PX, OVERLAP_PX, False), images, line.lanes),
+            "ours, own windows": _each(partial(_find, detector, plan, plan.tile_px, plan.overlap_px, True), images, line.lanes),
         },
         rounds=bench.rounds,
     )
@@ -129,7 +126,8 @@ def agreement(ours: Sequence[FieldResult], theirs: Sequence[peers.Found], opened
     return {"n_ours": n_ours, "n_script": n_theirs, "n_both": n_both, "same_label": n_same / n_both if n_both else float("nan")}
 
 
-def _scripts(bench: Bench, kind: Kind, exports: Sequence[str]) -> dict[str, peers.Written]:
+def scripts(bench: Bench, kind: Kind, exports: Sequence[str]) -> dict[str, peers.Written]:
+    """Every form of the script for one kind of field, by name; `exports` of ultralytics are made when they are not there yet."""
     checkpoint, plan = _checkpoint(bench), bench.plan
     assert plan.ruler is not None
     assert bench.opened.classifier is not None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +23,22 @@ TRIES = 1000  # arrangements looked at for one with the wanted number of white c
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of field: its size, how many white cells are painted, and how many different fields there are of it."""
+    """One kind of field: its size, how many white cells are painted, how many different fields, and how many a round of ours takes."""
 
     name: str
     shape_hw: tuple[int, int]
     n_white: int
     n_fields: int
+    n_timed: int
 
 
 FULL = (
-    Kind("640x480-1", (480, 640), 1, 12),
-    Kind("2592x1944-4", (1944, 2592), 4, 4),
-    Kind("2592x1944-12", (1944, 2592), 12, 4),
-    Kind("2592x1944-60", (1944, 2592), 60, 4),
+    Kind("640x480-1", (480, 640), 1, 12, 96),
+    Kind("2592x1944-4", (1944, 2592), 4, 4, 12),
+    Kind("2592x1944-12", (1944, 2592), 12, 4, 12),
+    Kind("2592x1944-60", (1944, 2592), 60, 4, 12),
 )
-QUICK = (Kind("quick-640x480-1", (480, 640), 1, 2), Kind("quick-960x720-2", (720, 960), 2, 2))
+QUICK = (Kind("quick-960x720-2", (720, 960), 2, 2, 4),)
 
 
 def painted(kind: Kind, root: Path, *, seed: int = SEED) -> tuple[Field, ...]:
@@ -47,7 +48,14 @@ def painted(kind: Kind, root: Path, *, seed: int = SEED) -> tuple[Field, ...]:
         RuntimeError: no arrangement of so many white cells was found; the kind asks for too much on too little room.
     """
     folder = root / kind.name
-    about = {**asdict(kind), "shape_hw": list(kind.shape_hw), "seed": seed, "rbc_px": RBC_PX, "quality": JPEG_QUALITY}
+    about = {
+        "shape_hw": list(kind.shape_hw),
+        "n_white": kind.n_white,
+        "n_fields": kind.n_fields,
+        "seed": seed,
+        "rbc_px": RBC_PX,
+        "quality": JPEG_QUALITY,
+    }
     if not _is_there(folder, about):
         folder.mkdir(parents=True, exist_ok=True)
         for index in range(kind.n_fields):

@@ -85,7 +85,7 @@ def _auto(found: Contest) -> dict[str, Any]:
 def _stages(bench: Bench, kind: Kind) -> Stages:
     lines: dict[str, Line] = {name: bench.line(name, **mode) for name, mode in MODES.items()}
     fields = bench.fields(kind)
-    return time_stages(lines, repeated(fields, len(fields)), repeated(fields, bench.n_fields), bench.out / "runs", rounds=bench.rounds)
+    return time_stages(lines, repeated(fields, len(fields)), repeated(fields, kind.n_timed), bench.out / "runs", rounds=bench.rounds)
 
 
 def _fractions(found: Stages) -> dict[str, Any]:

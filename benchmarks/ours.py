@@ -1,8 +1,7 @@
 """Our line as a contestant: built once as `smear analyze` builds it, run again and again into an empty folder; and its networks, bare."""
 
 import shutil
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,20 @@ import numpy as np
 
 from benchmarks.fields import UM_PER_PX
 from smear.analyze import Analyzer
-from smear.build import Opened, build_analyzer, open_models, open_network
-from smear.models import ModelCard
-from smear.runtimes import RUNTIMES, VARIANTS, is_allowed, is_installed
+from smear.build import Opened, build_analyzer, load_network, open_models, open_network
 from smear.settings import AnalyzeSettings
 from smear.store import Store
+from smear.tuning import candidates_for
 from smear.types import Field, FieldResult, Outcome
 
 Call = tuple[tuple[int, ...], Any]  # shape and dtype of one batch
 
 
-def allowed_runtimes(cards: Sequence[ModelCard]) -> tuple[str, ...]:
-    """Names of the runtimes that are installed and that every card allows."""
-    return tuple(n for n in (*RUNTIMES, *VARIANTS) if is_installed(n) and all(is_allowed(card, n) for card in cards))
+def runtimes_by_hand(opened: Opened) -> tuple[str, ...]:
+    """Names of the runtimes that a user of this machine would try: those that `auto` chooses from, for every model."""
+    bundles = [b for b in (opened.detector, opened.classifier) if b]
+    names = [candidates_for(bundle, str(opened.settings.device)) for bundle in bundles]
+    return tuple(name for name in names[0] if all(name in each for each in names))
 
 
 class Recorder:
@@ -33,28 +33,22 @@ class Recorder:
     def __init__(self, runtime: Any) -> None:
         self.runtime = runtime
         self.calls: list[Call] = []
-        self.callers: set[int] = set()
 
     def __call__(self, batch: Any) -> Any:
         self.calls.append((tuple(batch.shape), batch.dtype))
-        self.callers.add(threading.get_ident())
         return self.runtime(batch)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.runtime, name)
 
-    def forget(self) -> None:
-        """Start a new list."""
-        self.calls, self.callers = [], set()
-
 
 @dataclass(frozen=True)
 class Line:
-    """A built analyser that writes below `out`; `runtimes` are the detector's and the classifier's."""
+    """A built analyser that writes below `out`; `networks` by task."""
 
     opened: Opened
     analyzer: Analyzer
-    runtimes: tuple[Recorder, ...]
+    networks: Mapping[str, Recorder]
     out: Path
     pictures: bool
     sink: "_Sink"
@@ -80,7 +74,19 @@ class Line:
     @property
     def names(self) -> dict[str, str]:
         """Which runtime each model runs in."""
-        return {bundle.task: str(r.name) for bundle, r in zip(self.opened.cards, self.runtimes, strict=True)}
+        return {task: choice.name for task, choice in self.opened.choices.items()}
+
+    @property
+    def lanes(self) -> int:
+        """How many threads call the networks at once."""
+        return self.opened.choices["detect"].lanes
+
+    def calls(self, fields: Sequence[Field]) -> dict[str, list[Call]]:
+        """The batches that each network is called with for these fields."""
+        for network in self.networks.values():
+            network.calls.clear()
+        self(fields)
+        return {task: list(network.calls) for task, network in self.networks.items()}
 
 
 class _Sink:
@@ -104,23 +110,30 @@ def open_line(out: Path, *, runtime: str = "auto", given: bool = True, pictures:
     """
     opened = open_models(AnalyzeSettings(runtime=runtime, device=device, um_per_px=UM_PER_PX if given else None, **more))
     bundles = [b for b in (opened.detector, opened.classifier) if b]
-    networks = {bundle.card.task: Recorder(open_network(bundle, opened.settings)) for bundle in bundles}
+    networks = {bundle.card.task: Recorder(load_network(opened, bundle)) for bundle in bundles}
     sink = _Sink()
     analyzer = build_analyzer(opened, networks=networks, recall=sink.recall, keep=sink.keep)
-    return Line(opened, analyzer, tuple(networks.values()), out, pictures, sink)
+    return Line(opened, analyzer, networks, out, pictures, sink)
 
 
-def bare(recorder: Recorder, calls: Sequence[Call], *, n_fields: int, threads: int) -> Callable[[], int]:
+def open_bare(opened: Opened, *, lanes: int) -> dict[str, Any]:
+    """The runtimes that were chosen, by task, opened to be called by so many threads at once."""
+    bundles = [b for b in (opened.detector, opened.classifier) if b]
+    chosen = {b.card.task: {"runtime": opened.choices[b.card.task].name, "lanes": lanes} for b in bundles}
+    return {b.card.task: open_network(b, opened.settings.model_copy(update=chosen[b.card.task])) for b in bundles}
+
+
+def bare(runtime: Any, calls: Sequence[Call], *, n_fields: int, threads: int) -> Callable[[], int]:
     """The bare runtime on the same batches, made beforehand, by so many callers; a unit is a field."""
     batches = {call: _batch(call) for call in set(calls)}
 
     def run() -> int:
         if threads == 1:
             for call in calls:
-                recorder.runtime(batches[call])
+                runtime(batches[call])
         else:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda call: recorder.runtime(batches[call]), calls))
+                list(pool.map(lambda call: runtime(batches[call]), calls))
         return n_fields
 
     return run

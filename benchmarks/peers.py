@@ -49,8 +49,10 @@ def write_checkpoint(bundle: Bundle, path: Path) -> Path:
 def open_ultralytics(weights: Path) -> Any:
     """A model as users open it, quiet; the process-wide settings that ultralytics changes are put right for all who share the process."""
     from ultralytics import YOLO
+    from ultralytics.utils import torch_utils
 
-    yolo.quiet()  # with all cores: alone, ultralytics leaves one idle
+    yolo.quiet()
+    torch_utils.NUM_THREADS = n_cores()  # alone, ultralytics leaves one idle; it sets this many at each first prediction
     model = YOLO(str(weights), task="detect")
     cv2.setNumThreads(n_cores())  # ultralytics turns OpenCV's threads off
     return model

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 from benchmarks.fields import RBC_PX
-from benchmarks.ours import Line, bare
+from benchmarks.ours import Line, bare, open_bare
 from benchmarks.timing import Spread, interleave, on_cores, ratio, spread
 from detection.detector import YoloDetector
 from smear import boxes
+from smear.finder import SAME_OBJECT_IOU
 from smear.images import JPEG_QUALITY, crop, decode, read_bytes, resize
 from smear.line import n_cores
 from smear.plan import Plan
@@ -24,7 +25,7 @@ from smear.store import Store
 from smear.tiles import merge, plan_tiles
 from smear.types import Detections, Field, FieldResult, Image, Tile
 
-NETWORKS = ("detect", "classify")  # the stages whose bare call is a runtime
+ONE = ", one caller"
 
 
 @dataclass(frozen=True)
@@ -71,34 +72,44 @@ def time_stages(lines: Mapping[str, Line], fields: Sequence[Field], more: Sequen
     line = next(iter(lines.values()))
     plan, detector = _plan(line), _detector(line)
     results = line(fields)
-    lanes = max(1, len(line.runtimes[0].callers))
     items = [_prepare(field, result, plan, detector) for field, result in zip(fields, results, strict=True)]
     contestants = {
         **{("line", name): each.contestant(more) for name, each in lines.items()},
-        **{("ours", name): work for name, work in _ours(line, plan, detector, items, out / "stages", lanes).items()},
+        **{("ours", name): work for name, work in _ours(line, plan, detector, items, out / "stages").items()},
         **{("bare", name): work for name, work in _bare(line, items).items()},
     }
     seconds = interleave(contestants, rounds=rounds)
     parts = {kind: {name: values for (k, name), values in seconds.items() if k == kind} for kind in ("ours", "bare", "line")}
-    return Stages(parts["ours"], parts["bare"], parts["line"])
+    networks = fastest(parts["bare"], tuple(line.networks))
+    plain = {name: values for name, values in parts["bare"].items() if not name.endswith(ONE)}
+    return Stages(parts["ours"], {**plain, **networks}, parts["line"])
 
 
-def network_calls(line: Line, fields: Sequence[Field]) -> dict[str, Callable[[], int]]:
-    """The bare runtimes on the batches that the line gives them for these fields: `detect` and `classify`, a unit is a field."""
-    for recorder in line.runtimes:
-        recorder.forget()
-    line(fields)
-    recorded = [(r, list(r.calls), max(1, len(r.callers))) for r in line.runtimes]
-    return {
-        stage: bare(r, calls, n_fields=len(fields), threads=n) for stage, (r, calls, n) in zip(NETWORKS, recorded, strict=False) if calls
-    }
+def bare_networks(line: Line, fields: Sequence[Field]) -> dict[str, Callable[[], int]]:
+    """The bare runtimes on the batches that the line gives them for these fields, by stage; a unit is a field.
+
+    Each twice: called by as many threads as the line has lanes, and (with `ONE` behind its name) by one that has all cores to itself.
+    """
+    calls, alone = line.calls(fields), open_bare(line.opened, lanes=1)
+    found = {}
+    for task, network in line.networks.items():
+        if calls[task]:
+            found[task] = bare(network.runtime, calls[task], n_fields=len(fields), threads=line.lanes)
+            found[f"{task}{ONE}"] = bare(alone[task], calls[task], n_fields=len(fields), threads=1)
+    return found
 
 
-def _ours(line: Line, plan: Plan, detector: YoloDetector, items: Sequence[Material], out: Path, lanes: int) -> dict[str, Callable[[], int]]:
+def fastest(seconds: Mapping[str, list[float]], names: Sequence[str]) -> dict[str, list[float]]:
+    """Of the two ways to call each network the one with the shorter median: the most that the bare runtime can do."""
+    ways = {name: [seconds[way] for way in (name, f"{name}{ONE}") if way in seconds] for name in names}
+    return {name: min(each, key=lambda values: spread(values).median) for name, each in ways.items() if each}
+
+
+def _ours(line: Line, plan: Plan, detector: YoloDetector, items: Sequence[Material], out: Path) -> dict[str, Callable[[], int]]:
     classifier, contract = _classifier(line), plan.contract
     assert plan.ruler is not None
     assert contract is not None
-    cores, ruler = n_cores(), plan.ruler
+    cores, lanes, ruler = n_cores(), line.lanes, plan.ruler
     stages: Mapping[str, tuple[Callable[[Material], object], int]] = {
         "decode": (lambda m: decode(m.data, name=m.field.id), cores),
         "scale": (lambda m: estimate_scale(m.image, detector, ruler), lanes),
@@ -115,7 +126,7 @@ def _ours(line: Line, plan: Plan, detector: YoloDetector, items: Sequence[Materi
 
 def _bare(line: Line, items: Sequence[Material]) -> dict[str, Callable[[], int]]:
     cores = n_cores()
-    networks = network_calls(line, [m.field for m in items])
+    networks = bare_networks(line, [m.field for m in items])
     encoding = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     stages: Mapping[str, Callable[[Material], object]] = {
         "decode": lambda m: cv2.imdecode(np.frombuffer(m.data, np.uint8), cv2.IMREAD_COLOR_RGB),
@@ -142,7 +153,7 @@ def _prepare(field: Field, result: FieldResult, plan: Plan, detector: YoloDetect
 
 def _merge(m: Material, plan: Plan) -> Detections:
     merged = merge(m.tiles, m.found, iou=plan.iou)
-    return boxes.suppress(merged, iou_above=0.8, across_classes=True)
+    return boxes.suppress(merged, iou_above=SAME_OBJECT_IOU, across_classes=True)
 
 
 def _keeping(items: Sequence[Material], out: Path, *, pictures: bool) -> Callable[[], int]:
@@ -164,11 +175,11 @@ def _plan(line: Line) -> Plan:
 
 def _detector(line: Line) -> YoloDetector:
     plan = _plan(line)
-    return YoloDetector(line.runtimes[0], line.opened.detector.card, confidence=plan.lowest_score, iou=plan.iou)
+    return YoloDetector(line.networks["detect"], line.opened.detector.card, confidence=plan.lowest_score, iou=plan.iou)
 
 
 def _classifier(line: Line) -> Any:
     from classification.classifier import BundleClassifier
 
     assert line.opened.classifier is not None
-    return BundleClassifier(line.runtimes[1], line.opened.classifier.card)
+    return BundleClassifier(line.networks["classify"], line.opened.classifier.card)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.fields import Kind, painted, repeated
 from smear.images import header
 
-SMALL = Kind("small", (240, 320), 2, 2)
+SMALL = Kind("small", (240, 320), 2, 2, 4)
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +43,4 @@ def test_repeated_fields_have_ids_of_their_own(root: Path) -> None:
 
 def test_too_many_white_cells_for_the_room_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no field with 500 white cells"):
-        painted(Kind("full", (64, 64), 500, 1), tmp_path)
+        painted(Kind("full", (64, 64), 500, 1, 1), tmp_path)
