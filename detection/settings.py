@@ -1,6 +1,6 @@
 """What a detector's training can be told: one frozen configuration."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -40,7 +40,11 @@ class Export(Settings):
 
 
 class DetectSettings(Settings):
-    """Flag names as ultralytics users know them; `batch` and `imgsz` in images and pixels."""
+    """Flag names as ultralytics users know them; `batch` and `imgsz` in images and pixels.
+
+    workers: who prepares batches ahead; on a CPU one is a thread, 0 is nobody. cache: the share of the free memory that the
+    decoded fields of a split may take; if they need more, each is read again when it is drawn. Neither changes a result.
+    """
 
     data: str = ""
     model: str = "yolov8n"
@@ -52,7 +56,8 @@ class DetectSettings(Settings):
     seed: int = Field(0, ge=0)
     patience: int = Field(30, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    workers: int = Field(4, ge=0)
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    cache: float = Field(0.5, ge=0, le=1)
     optimizer: Optimizer = Optimizer()
     augment: Augment = Augment()
     export: Export = Export()

@@ -24,13 +24,14 @@ from smear.cards import count_splits
 from smear.config import load
 from smear.errors import AnnotationError, ConfigError, SmearError
 from smear.files import write_atomic
+from smear.watch import IMAGES_PER_S, WAITING_SHARE, median_pace
 
 if TYPE_CHECKING:
     import torch
 
 N_CALIBRATION = 64  # images that re-measure the batch norms of folded start weights
 SMALLEST_SIDE_PX = 10  # ultralytics leaves smaller ones out
-MAY_CHANGE = {"data", "batch", "workers", "device", "patience", "export"}  # from a run to its resumption
+MAY_CHANGE = {"data", "batch", "workers", "cache", "device", "patience", "export"}  # from a run to its resumption
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,7 +90,9 @@ def train(settings: DetectSettings, *, out: Path, resume: bool, command: str) ->
         print(f"start: {load_start(start, weights, calibration=_calibration(data, settings))}")
         yolo.save_start(start, out / "weights" / "start.pt")
     if not (resume and yolo.is_finished(last, settings.epochs)):
-        yolo.train({**arguments, **({"resume": str(last)} if resume else {"model": str(out / "weights" / "start.pt")})}, on_epoch=_say)
+        start_from = {"resume": str(last)} if resume else {"model": str(out / "weights" / "start.pt")}
+        kept = yolo.train({**arguments, **start_from}, cache_share=settings.cache, on_epoch=_say)
+        _add_throughput(out, {"device": arguments["device"], "workers": arguments["workers"], "kept_in_memory": kept})
     plot_curves(out / "results.csv", out / "curves.png")
     card = export_run(out, out / "bundle")
     print(f"confidence {card.thresholds['confidence']:.2f}; ONNX differs from torch by at most {card.training['onnx_max_difference']:.2g}")
@@ -137,8 +140,7 @@ def plot_curves(results_csv: Path, target: Path) -> None:
     """Losses and validation metrics per epoch, as PNG."""
     from matplotlib.figure import Figure
 
-    with results_csv.open() as file:
-        rows = [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    rows = _results(results_csv)
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axis, wanted in ((left, "loss"), (right, "metrics/")):
@@ -181,6 +183,7 @@ DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "detect.yaml"
 def _arguments(settings: DetectSettings, data: DataSet, out: Path, *, rbc_px: float | None) -> dict[str, Any]:
     """ultralytics' arguments, all of them explicit; the data is described again with absolute paths and no download hook."""
     from detection.augment import build_augmentations
+    from detection.order import choose_workers
 
     resolved = out / "data.yaml"
     lists = {split: f"{split}.txt" for split in data.splits}  # exactly the images that were checked, not all of their folders
@@ -193,7 +196,8 @@ def _arguments(settings: DetectSettings, data: DataSet, out: Path, *, rbc_px: fl
     return {
         "task": "detect", "mode": "train", "data": str(resolved), "save_dir": str(out), "exist_ok": True, "epochs": settings.epochs,
         "imgsz": settings.imgsz, "batch": settings.batch, "nbs": settings.batch, "device": device, "seed": settings.seed,
-        "patience": settings.patience, "workers": settings.workers, "optimizer": settings.optimizer.name, **optimizer, **augment,
+        "patience": settings.patience, "workers": choose_workers(settings.workers, device),
+        "optimizer": settings.optimizer.name, **optimizer, **augment,
         "copy_paste": 0.0, "cutmix": 0.0, "erasing": 0.0, "bgr": 0.0, "perspective": 0.0, "auto_augment": None, "multi_scale": 0.0,
         "pretrained": True,
         "augmentations": build_augmentations(settings.augment.image), "amp": _precision(settings.precision, device),
@@ -271,7 +275,20 @@ def _calibration(data: DataSet, settings: DetectSettings) -> list["torch.Tensor"
 
 def _say(epoch: int, metrics: Mapping[str, float]) -> None:
     map50, map50_95 = (metrics.get(f"metrics/{name}(B)", float("nan")) for name in ("mAP50", "mAP50-95"))
-    print(f"epoch {epoch}: mAP50 {map50:.4f}  mAP50-95 {map50_95:.4f}", flush=True)
+    pace = f"  {metrics[IMAGES_PER_S]:.1f} images/s, {metrics[WAITING_SHARE]:.0%} of it waiting" if IMAGES_PER_S in metrics else ""
+    print(f"epoch {epoch}: mAP50 {map50:.4f}  mAP50-95 {map50_95:.4f}{pace}", flush=True)
+
+
+def _add_throughput(out: Path, how: Mapping[str, Any]) -> None:
+    """How fast the epochs were trained, and how, into `about.json`, from where it goes into the card."""
+    about = json.loads((out / "about.json").read_text())
+    pace = median_pace(_results(out / "results.csv"))
+    write_atomic(out / "about.json", json.dumps({**about, "throughput": {**pace, **how}}, indent=1) + "\n")
+
+
+def _results(results_csv: Path) -> list[dict[str, float]]:
+    with results_csv.open() as file:
+        return [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 if __name__ == "__main__":

@@ -4,21 +4,26 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from detection.order import Order, seed_everything
 from smear import boxes
 from smear.errors import ConfigError, ModelError, TrainingError
+from smear.line import ahead, n_cores
+from smear.memory import free_bytes
 from smear.quiet import silence
 from smear.types import Detections
+from smear.watch import WAITING_SHARE, Watch
 
 silence()
 os.environ.setdefault("YOLO_VERBOSE", "false")
@@ -26,9 +31,10 @@ os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # ultralytic
 
 import cv2  # noqa: E402
 import ultralytics  # noqa: E402  (after silence(): it phones home at import)
+from ultralytics.cfg import get_cfg  # noqa: E402
 from ultralytics.data import dataset as _dataset  # noqa: E402
 from ultralytics.data import utils as _data_utils  # noqa: E402
-from ultralytics.data.build import build_yolo_dataset  # noqa: E402
+from ultralytics.data.build import InfiniteDataLoader, build_yolo_dataset  # noqa: E402
 from ultralytics.engine import trainer as _trainer  # noqa: E402
 from ultralytics.engine.validator import BaseValidator  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
@@ -42,34 +48,75 @@ STRIDE = 32
 
 
 class FieldDataset(_dataset.YOLODataset):
-    """Fields that are already at the detector's scale: `data.yaml` has `rbc_px`, so no image is resized to `imgsz`."""
+    """Fields as they come (`data.yaml` has `rbc_px`: they are at the detector's scale) or with their longer side resized to `imgsz`."""
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        for transform in self.transforms.transforms:
-            inner = getattr(transform, "transform", None)  # of albumentations, which has random numbers of its own
-            if inner is not None and not getattr(transform, "is_seeded", False):
-                transform.is_seeded = True
-                inner.set_random_seed(int(np.random.randint(2**31)))  # noqa: NPY002  (what ultralytics seeds, in each worker)
-        return super().__getitem__(index)
+    seed = 0
+    is_ordered = False  # whether it is asked by the numbers of an `Order`; else by index, as in validation and with several GPUs
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        if self.augment:
+            ours = [compose for step in self.transforms.transforms if (compose := getattr(step, "transform", None)) is not None]
+            for compose in ours:
+                compose.seed = torch.initial_seed()  # else ultralytics would seed it, once a process and all transforms alike
+            seed_everything((self.seed, number) if self.is_ordered else None, [one for compose in ours for one in compose.transforms])
+        return super().__getitem__(number % len(self))
 
     def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False) -> tuple:
-        if self.data.get("rbc_px") is None:
+        if self.ims[i] is not None:  # a copy: some augmentations write into what they are given
+            image, original_hw = self.ims[i].copy(), self.im_hw0[i]
+        elif self.data.get("rbc_px") is None:
             return super().load_image(i, rect_mode, resize_short)
-        if self.ims[i] is None:
+        else:
             image = cv2.imread(self.im_files[i])
             if image is None:
                 raise FileNotFoundError(f"{self.im_files[i]}: not a readable image")
-            self.ims[i] = _fit(image, self.imgsz) if not self.augment else image
-            self.im_hw0[i], self.im_hw[i] = image.shape[:2], self.ims[i].shape[:2]
-            self._remember(i)
-        return self.ims[i], self.im_hw0[i], self.im_hw[i]
+            original_hw = image.shape[:2]
+            image = image if self.augment else _fit(image, self.imgsz)
+        return image, original_hw, image.shape[:2]
 
-    def _remember(self, i: int) -> None:
-        """Mosaics draw their partners from this buffer; the oldest image leaves memory when it is full."""
-        if self.augment:
-            self.buffer.append(i)
-            if len(self.buffer) > max(self.max_buffer_length, 4):
-                self.ims[self.buffer.pop(0)] = None
+    def keep(self, most_bytes: int | None) -> None:
+        """Decode all fields into memory if they take no more than `most_bytes` together; else none is kept."""
+        self.cache = "ram"  # what it means to ultralytics: nothing leaves memory, and mosaics take their partners from all fields
+        decoded, n_bytes = [], 0
+        for found in ahead(self.load_image, range(self.ni), threads=n_cores()):
+            decoded.append(found)
+            n_bytes += found[0].nbytes
+            if most_bytes is not None and n_bytes > most_bytes:
+                return
+        self.im_hw0, self.im_hw = ([found[part] for found in decoded] for part in (1, 2))
+        self.ims = self._ImageCache([found[0] for found in decoded])
+
+    @property
+    def is_kept(self) -> bool:
+        return isinstance(self.ims, self._ImageCache)
+
+
+class FieldLoader(InfiniteDataLoader):
+    """Batches of a training set, the same ones whoever prepares them, with a watch on how long they are waited for.
+
+    Beside a CPU one worker is a thread of this process; more, and all beside a GPU, are processes.
+    """
+
+    def __init__(self, dataset: FieldDataset, *, batch: int, workers: int, device: torch.device, epoch: Callable[[], int]) -> None:
+        self.watch, self.order, self.epoch = Watch(), Order(len(dataset), seed=dataset.seed), epoch
+        dataset.is_ordered = True
+        self.n_threads = int(device.type == "cpu" and workers == 1)
+        processes = 0 if self.n_threads else min(workers, -(-len(dataset) // batch))
+        super().__init__(
+            dataset,
+            batch_size=min(batch, len(dataset)),
+            sampler=self.order,
+            num_workers=processes,
+            prefetch_factor=4 if processes else None,
+            pin_memory=device.type == "cuda",
+            collate_fn=dataset.collate_fn,
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.iterator is None:  # at the start, after a resumption, and once mosaics end: workers had looked ahead
+            self.order.epoch = self.epoch()
+        batches = super().__iter__()
+        yield from self.watch.items(ahead(lambda _: next(batches), range(len(self)), threads=self.n_threads))
 
 
 class FieldValidator(DetectionValidator):
@@ -86,14 +133,38 @@ class FieldValidator(DetectionValidator):
 class FieldTrainer(DetectionTrainer):
     """ultralytics' trainer with native-scale fields, bfloat16 and channels_last on a CPU, and an end at the first NaN."""
 
+    cache_share = 0.5  # of the free memory, for each split; used when `args.cache` is "ram"
+    n_workers: int | None = None  # None: what ultralytics makes of `args.workers`, which on a CPU is 0
+    pace: Mapping[str, float] = MappingProxyType({})  # of the last epoch; empty with several GPUs
+
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = False) -> nn.Module:
         model = super().get_model(cfg, weights, verbose=False)
         return model.to(memory_format=torch.channels_last) if self.device.type == "cpu" else model
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        built = build_yolo_dataset(self.args, img_path, batch, self.data, mode=mode, rect=mode == "val", stride=STRIDE)
-        built.__class__ = FieldDataset  # the factory has no hook for the class
+        plain = get_cfg(self.args, {"cache": False})  # the fields are kept by us
+        built = build_yolo_dataset(plain, img_path, batch, self.data, mode=mode, rect=mode == "val", stride=STRIDE)
+        built.__class__, built.seed = FieldDataset, self.args.seed  # the factory has no hook for the class
+        share, free = self.cache_share / max(1, self.world_size), free_bytes()
+        built.keep(0 if self.args.cache != "ram" else None if free is None else int(free * share))
+        built.transforms = built.build_transforms(hyp=copy(self.args))  # again, now that it is known where mosaics take fields from
         return built
+
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        if mode != "train" or rank != -1:  # several GPUs: as ultralytics shares the fields out
+            return super().get_dataloader(dataset_path, batch_size, rank, mode)
+        workers = self.args.workers if self.n_workers is None else self.n_workers
+        dataset = self.build_dataset(dataset_path, mode, batch_size)
+        return FieldLoader(dataset, batch=batch_size, workers=workers, device=self.device, epoch=lambda: self.epoch)
+
+    def stop_watch(self) -> None:
+        """Take the pace of the epoch that has just been trained."""
+        loader = self.train_loader
+        self.pace = loader.watch.pace(len(loader.dataset)) if isinstance(loader, FieldLoader) else {}
+
+    def save_metrics(self, metrics: Mapping[str, float]) -> None:
+        known = self.csv.read_text().partition("\n")[0] if self.csv.exists() else None  # a run of an earlier version has other columns
+        super().save_metrics({**metrics, **(self.pace if known is None or WAITING_SHARE in known else {})})
 
     def get_validator(self) -> DetectionValidator:
         return FieldValidator(self.test_loader, save_dir=self.save_dir, args=dict(vars(self.args)), _callbacks=self.callbacks)
@@ -217,22 +288,27 @@ def download(name: str, folder: Path) -> Path:
     return found
 
 
-def train(arguments: Mapping[str, Any], *, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None) -> Path:
-    """Run (or resume) one training with ultralytics' own loop; returns the best checkpoint.
+def train(
+    arguments: Mapping[str, Any], *, cache_share: float = 0.0, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None
+) -> bool | None:
+    """Run (or resume) one training with ultralytics' own loop; returns whether its fields were kept in memory, None if unknown.
 
     Args:
         arguments: ultralytics' training arguments, complete; `save_dir` decides where the run lies.
-        on_epoch: called with the epoch (from 1) and its metrics.
+        cache_share: the share of the free memory that the decoded fields of a split may take; if they need more, none is kept.
+        on_epoch: called with the epoch (from 1) and its metrics, `images_per_s` and `waiting_share` among them.
 
     Raises:
         TrainingError: the loss is not finite, or the run cannot be resumed.
     """
     quiet()
-    trainer = FieldTrainer(overrides=dict(arguments))
+    trainer = FieldTrainer(overrides={**arguments, "cache": "ram" if cache_share else False})
+    trainer.cache_share, trainer.n_workers = cache_share, arguments["workers"]
+    trainer.add_callback("on_train_epoch_end", FieldTrainer.stop_watch)
     if on_epoch:
-        trainer.add_callback("on_fit_epoch_end", lambda t: t.epoch < t.epochs and on_epoch(t.epoch + 1, t.metrics))
+        trainer.add_callback("on_fit_epoch_end", lambda t: t.epoch < t.epochs and on_epoch(t.epoch + 1, {**t.metrics, **t.pace}))
     trainer.train()
-    return Path(trainer.best)
+    return trainer.train_loader.dataset.is_kept if hasattr(trainer, "train_loader") else None  # else it was trained in other processes
 
 
 @dataclass(frozen=True)

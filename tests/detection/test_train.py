@@ -19,6 +19,7 @@ from smear.config import load
 from smear.errors import TrainingError
 from smear.images import encode
 from smear.models import open_bundle
+from smear.watch import IMAGES_PER_S, WAITING_SHARE
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,15 @@ class TestARun:
         assert epochs_of(trained) == [1, 2]
         assert (trained / "curves.png").read_bytes().startswith(b"\x89PNG")
 
+    def test_every_epoch_says_how_fast_it_was_and_how_long_it_waited(self, trained):
+        with (trained / "results.csv").open() as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+        assert all(float(row[IMAGES_PER_S]) > 0 and 0 < float(row[WAITING_SHARE]) < 1 for row in rows)
+        found = json.loads((trained / "about.json").read_text())["throughput"]
+        assert found[IMAGES_PER_S] == pytest.approx(np.median([float(row[IMAGES_PER_S]) for row in rows]))
+        assert (found["device"], found["workers"], found["kept_in_memory"]) == ("cpu", 0, True)
+        assert open_bundle(trained / "bundle").card.training["throughput"] == found
+
     def test_its_bundle_says_what_it_is(self, trained):
         card = open_bundle(trained / "bundle").card
         assert (card.task, card.classes, card.white_classes, card.red_class) == ("detect", ("WBC", "RBC", "Platelets"), ("WBC",), "RBC")
@@ -75,8 +85,9 @@ class TestARun:
             listed = (trained / f"{split}.txt").read_text().splitlines()
             assert listed == [str(path) for path in data.images(split)]
 
-    def test_the_same_seed_gives_the_same_weights(self, trained, painted, train, tmp_path):
-        assert train(painted, tmp_path / "again") == 0
+    def test_the_same_seed_gives_the_same_weights_whoever_prepares_and_keeps_the_fields(self, trained, painted, train, tmp_path):
+        assert train(painted, tmp_path / "again", "--set", "workers=1", "--set", "cache=0") == 0
+        assert json.loads((tmp_path / "again" / "about.json").read_text())["throughput"]["kept_in_memory"] is False
         first, second = (open_bundle(run / "bundle").card.files for run in (trained, tmp_path / "again"))
         assert first == second
 
@@ -100,6 +111,16 @@ class TestResume:
         assert seen == [2]
         assert epochs_of(tmp_path / "run") == [1, 2]
         assert open_bundle(tmp_path / "run" / "bundle").card.classes == ("WBC", "RBC", "Platelets")
+
+    def test_the_table_of_an_earlier_version_keeps_its_columns(self, trained, painted, train, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_say", lambda epoch, metrics: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                train(painted, tmp_path / "run")
+        rows = [line.rsplit(",", 2)[0] for line in (tmp_path / "run" / "results.csv").read_text().splitlines()]  # without the pace
+        (tmp_path / "run" / "results.csv").write_text("\n".join(rows) + "\n")
+        assert train(painted, tmp_path / "run", "--resume") == 0
+        assert {len(line.split(",")) for line in (tmp_path / "run" / "results.csv").read_text().splitlines()} == {rows[0].count(",") + 1}
 
     def test_a_run_killed_before_its_export_is_only_exported(self, trained, painted, train, tmp_path, monkeypatch):
         run = Path(shutil.copytree(trained, tmp_path / "run"))
