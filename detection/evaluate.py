@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from detection import point_truth
 from detection.beside import WHY, beside
-from detection.detector import YoloDetector
+from detection.detector import PIXELS, YoloDetector, build_network
 from smear import annotations
 from smear.analyze import Analyzer
 from smear.bundles import record_metrics
@@ -125,7 +125,14 @@ def _run(bundle: Bundle, data_yaml: Path, split: str, settings: AnalyzeSettings)
 def _detect(bundle: Bundle, fields: Sequence[Field], settings: AnalyzeSettings, doing: str) -> tuple[list[Outcome], Plan]:
     card = bundle.card
     plan = Plan.for_cards(settings, card, floor=FLOOR)
-    runtime = open_runtime(bundle, runtime=settings.runtime, device=str(settings.device), threads=settings.threads)
+    runtime = open_runtime(
+        bundle,
+        runtime=settings.runtime,
+        device=str(settings.device),
+        threads=settings.threads,
+        pixels=PIXELS,
+        build_module=build_network,
+    )
     detector = YoloDetector(runtime, card, confidence=plan.lowest_score, iou=plan.iou)
     analyzer = Analyzer(detector, None, plan, white=white_labels(card))
     return list(tqdm(analyzer(fields), total=len(fields), desc=doing, unit="field")), plan

@@ -13,7 +13,7 @@ from smear.errors import SmearError
 from smear.images import decode, encode, find_fields
 from smear.models import open_bundle
 from smear.report.summary import versions
-from smear.runtimes import RUNTIMES, open_runtime
+from smear.runtimes import RUNTIMES, VARIANTS, is_allowed, open_runtime
 from smear.settings import AnalyzeSettings
 from smear.types import FieldResult
 
@@ -54,7 +54,7 @@ def _bundles(models: Path) -> Iterator[str]:
             yield f"BAD {problem}"
             continue
         yield f"ok  {folder.name}: {bundle.card.architecture}, {', '.join(f'{n} {h[:12]}' for n, h in bundle.card.files.items())}"
-        for runtime in RUNTIMES:
+        for runtime in (name for name in (*RUNTIMES, *VARIANTS) if is_allowed(bundle.card, name)):
             try:
                 open_runtime(bundle, runtime=runtime)
             except SmearError as problem:

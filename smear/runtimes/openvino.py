@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smear.errors import MissingExtra, ModelError
-from smear.line import n_cores
 from smear.machine import describe_cpu
 from smear.models import Bundle
 from smear.quiet import silence
@@ -73,7 +72,8 @@ def open_openvino(
     name = file or bundle.file(".onnx")
     data = bundle.read(name)  # hashed again, whether or not it was compiled before
     hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "NUM_STREAMS": lanes}
-    hints["INFERENCE_NUM_THREADS"] = threads * lanes if threads else max(lanes, n_cores())
+    hints["ENABLE_CPU_PINNING"] = False  # readers share these cores, and two processes would pin themselves to the same ones
+    hints |= {"INFERENCE_NUM_THREADS": threads * lanes} if threads else {}
     kept = place("openvino", _parts(bundle.card.files[name], hints, pixels, core))
     try:
         compiled = _recalled(core, kept, hints) or _compiled(core, data, hints, pixels, f"{bundle.root / name}", kept)
