@@ -29,8 +29,8 @@ from smear.images import read_image
 from smear.report.records import from_json
 from smear.types import Detections, FieldResult
 
-SMALL = Kind("memory-640x480-3", (480, 640), 3, 20)
-PIECE = Kind("memory-2592x1944-12", (1944, 2592), 12, 4)
+SMALL = Kind("memory-640x480-3", (480, 640), 3, 20, 20)
+PIECE = Kind("memory-2592x1944-12", (1944, 2592), 12, 4, 4)
 TILE_PX = 512
 BORDER_PX = 12  # boxes nearer to the border of a piece may be cells that the next piece cuts
 SAME_IOU = 0.5

@@ -5,9 +5,10 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,10 @@ from smear.models import CropContract
 from smear.regions import Region
 from smear.report.error_pictures import picture_errors
 from smear.report.flat import fields_csv, metrics_csv, slides_csv
-from smear.report.gallery import GalleryItem
+from smear.report.gallery import GalleryItem, choose_cells
 from smear.report.html import render_html
 from smear.report.records import from_json, to_json
-from smear.report.summary import summarise
+from smear.report.summary import Fold
 from smear.report.tables import write_cells_csv
 from smear.report.views import look
 from smear.types import Cell, Field, FieldResult, Image, Outcome
@@ -51,7 +52,7 @@ class Store:
 
     def __init__(self, root: Path, fields: Sequence[Field], *, key: str, with_crops: bool = False, with_annotated: bool = True) -> None:
         self.root, self._key, self._with_crops, self._with_annotated = root, key, with_crops, with_annotated
-        self._names = output_names(fields)
+        self._fields, self._names = tuple(fields), output_names(fields)
         self._keys: dict[str, str] = {}
         try:
             for folder in ("annotated", "fields"):
@@ -96,29 +97,62 @@ class Store:
         record = {**to_json(outcome), "key": self._keys.get(field.id, ""), "gallery": gallery}
         write_atomic(self._record_path(field), json.dumps(record, allow_nan=False) + "\n")  # ASCII: paths may not be UTF-8
 
-    def finish(self, outcomes: Sequence[Outcome], *, cards: Sequence, config: dict, metrics: dict | None = None) -> dict:
+    def outcomes(self) -> Iterator[Outcome]:
+        """What was kept or recalled of each field, in their order, one at a time: a long run need not hold them.
+
+        Raises:
+            ConfigError: the record of a field is missing or damaged.
+        """
+        for field in self._fields:
+            try:
+                yield replace(from_json(self._record(field)), field=field)  # the folder may have been named differently
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{self._record_path(field)}: cannot read it back ({error}); run the same command again") from error
+
+    def finish(self, outcomes: Iterable[Outcome], *, cards: Sequence, config: dict, metrics: dict | None = None) -> dict:
         """Write `report.json`, the same numbers as CSV, and `report.html` for all outcomes, and return the report.
 
         Args:
+            outcomes: gone through once, and not kept but for those with errors to show.
             metrics: of an evaluation, else None; the cells of its `errors` are shown as pictures.
         """
-        classes: Collection[str] = next((o.classes for o in outcomes if isinstance(o, FieldResult) and o.classes), ())
-        results = [o for o in outcomes if isinstance(o, FieldResult)]
-        write_cells_csv(self.root / "cells.csv", results, *([tuple(classes)] if classes else []))
-        report = summarise(outcomes, cards=cards, config=config, metrics=metrics)
+        fold = Fold()
+        cells: list[GalleryItem] = []
+        with_errors: list[FieldResult] = []
+        wanted = {error["field"] for error in (metrics or {}).get("errors") or ()}
+
+        def results() -> Iterator[FieldResult]:
+            for outcome in outcomes:
+                fold.add(outcome)
+                if isinstance(outcome, FieldResult):
+                    cells.extend(_gallery_items(outcome))
+                    with_errors.extend([outcome] if outcome.field.id in wanted else [])
+                    yield outcome
+
+        write_cells_csv(self.root / "cells.csv", results())
+        report = fold.report(cards=cards, config=config, metrics=metrics)
         write_atomic(self.root / "report.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         for name, text in _tables(report).items():
             write_atomic(self.root / name, text)
-        errors = picture_errors((report["metrics"] or {}).get("errors") or (), results)
-        write_atomic(self.root / "report.html", render_html(report, list(self._gallery(results)), errors))
+        errors = picture_errors((report["metrics"] or {}).get("errors") or (), with_errors)
+        sizes = Counter(cell.label for cell in cells)
+        shown = [cell for label in sizes for cell in choose_cells([c for c in cells if c.label == label])]
+        write_atomic(self.root / "report.html", render_html(report, self._pictured(shown), errors, gallery_sizes=sizes))
         return report
 
-    def _gallery(self, results: Iterable[FieldResult]) -> Iterator[GalleryItem]:
-        for result in results:
-            record = json.loads(self._record_path(result.field).read_text(encoding="utf-8"))
-            for cell, picture in zip(result.cells(), record.get("gallery", []), strict=False):
-                sure = float(cell.probabilities.max()) if cell.label else cell.detection_score
-                yield GalleryItem(result.field.id, cell.index, cell.label, sure, base64.b64decode(picture), cell.needs_review)
+    def _pictured(self, cells: Sequence[GalleryItem]) -> list[GalleryItem]:
+        """The cells with their pictures, which lie in the records; one without a picture is left out."""
+        of_field = {field.id: field for field in self._fields}
+        pictured = []
+        for name in dict.fromkeys(cell.field for cell in cells):
+            pictures = self._record(of_field[name]).get("gallery", [])
+            for cell in (c for c in cells if c.field == name and c.cell < len(pictures)):
+                pictured.append(replace(cell, image=base64.b64decode(pictures[cell.cell])))
+        return pictured
+
+    def _record(self, field: Field) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self._record_path(field).read_text(encoding="utf-8"))
+        return record
 
     def _has_pictures(self, field: Field, result: FieldResult) -> bool:
         annotated = [self._annotated_path(field)] if self._with_annotated else []
@@ -134,6 +168,13 @@ class Store:
     def _annotated_path(self, field: Field) -> Path:
         suffix = ".jpg" if field.path.suffix.lower() in (".jpg", ".jpeg") else ".png"
         return self.root / "annotated" / f"{self._names[field.id]}{suffix}"
+
+
+def _gallery_items(result: FieldResult) -> Iterator[GalleryItem]:
+    """The white cells, without their pictures."""
+    for cell in result.cells():
+        sure = float(cell.probabilities.max()) if cell.label else cell.detection_score
+        yield GalleryItem(result.field.id, cell.index, cell.label, sure, b"", cell.needs_review)
 
 
 def _annotated(result: FieldResult, image: Image | Region) -> Image:

@@ -13,7 +13,7 @@ from smear.exports import FOLDER, parse_formats
 from smear.exports.folder import check_untouched
 from smear.images import find_fields
 from smear.store import Store
-from smear.types import Field, Outcome
+from smear.types import Field
 
 
 def analyze_command(options: argparse.Namespace) -> int:
@@ -28,16 +28,18 @@ def analyze_command(options: argparse.Namespace) -> int:
     say_runtimes(opened)
     say_review(opened)
     store = Store(options.out, fields, key=opened.key(), with_crops=options.crops, with_annotated=options.annotated)
-    outcomes = _run(opened, fields, recall=store.recall, keep=store.keep)
+    _run(opened, fields, recall=store.recall, keep=store.keep)
     config = shown_config(settings, runtimes=opened.runtimes, review=opened.review.text, fields=printable(options.folder))
-    code = conclude(options.out, store.finish(outcomes, cards=opened.cards, config=config), outcomes)
+    code = conclude(options.out, store.finish(store.outcomes(), cards=opened.cards, config=config))
     if formats:
         from smear.exports.write import export
 
-        say_written(export(outcomes, options.out / FOLDER, formats))
+        say_written(export(list(store.outcomes()), options.out / FOLDER, formats))
     return code
 
 
-def _run(opened: Opened, fields: Sequence[Field], **hooks: Callable) -> list[Outcome]:
+def _run(opened: Opened, fields: Sequence[Field], **hooks: Callable) -> None:
+    """Analyse all fields; the outcomes lie in the store, none is held here."""
     engine = open_engine("local")
-    return list(tqdm(engine(make_analyze(opened, **hooks), fields), total=len(fields), desc="analyze", unit="field"))
+    for _ in tqdm(engine(make_analyze(opened, **hooks), fields), total=len(fields), desc="analyze", unit="field"):
+        pass

@@ -51,4 +51,4 @@ def evaluate_command(options: argparse.Namespace) -> int:
     }
     report = store.finish(shown, cards=opened.cards, config=config, metrics=in_report(metrics))
     print("\n" + "\n".join([*metric_lines(metrics), *(stress_lines(metrics["stress"]) if "stress" in metrics else ())]))
-    return conclude(options.out, report, shown)
+    return conclude(options.out, report)

@@ -1,13 +1,12 @@
 """What a command says before and after its work."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from smear.build import ROLES, Opened
 from smear.commands import OK, SOME_FAILED
-from smear.types import FieldFailure, Outcome
 
 
 def say_runtimes(opened: Opened) -> None:
@@ -24,17 +23,16 @@ def say_review(opened: Opened) -> None:
         print(f"warning: {opened.review.warning}", file=sys.stderr)
 
 
-def conclude(out: Path, report: dict[str, Any], outcomes: Iterable[Outcome]) -> int:
+def conclude(out: Path, report: dict[str, Any]) -> int:
     """How much was found, where it lies, and what failed; returns the exit code."""
-    failed = [o for o in outcomes if isinstance(o, FieldFailure)]
     total = report["total"]
     print(f"{total['n_fields']} fields, {total['n_white']} white cells")
     if any((out / "annotated").iterdir()):
         print(f"annotated fields: {out / 'annotated'}")
     print(f"report: {out / 'report.html'}")
-    for failure in failed:
-        print(f"failed: {failure.error}", file=sys.stderr)
-    return SOME_FAILED if failed else OK
+    for failure in report["failures"]:
+        print(f"failed: {failure['error']}", file=sys.stderr)
+    return SOME_FAILED if report["failures"] else OK
 
 
 def say_written(written: Mapping[str, Path]) -> None:

@@ -22,7 +22,10 @@ OWNERS = {  # in the order shown: what it is called, and whose error it is
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One cell to show: PNG or JPEG bytes; `label` is "" without a classifier, `probability` is that of the label."""
+    """One cell to show: PNG or JPEG bytes; `label` is "" without a classifier, `probability` is that of the label.
+
+    Which cells are shown is chosen before their pictures are read: `image` is empty until then.
+    """
 
     field: str
     cell: int

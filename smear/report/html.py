@@ -24,20 +24,27 @@ MAX_ROWS = 300  # rows of a long table that are shown; the page says how many ar
 FEW_SLIDES = 12  # more are folded away
 
 
-def render_html(report: Mapping[str, Any], gallery: Sequence[GalleryItem] = (), errors: Sequence[ErrorItem] = ()) -> str:
+def render_html(
+    report: Mapping[str, Any],
+    gallery: Sequence[GalleryItem] = (),
+    errors: Sequence[ErrorItem] = (),
+    *,
+    gallery_sizes: Mapping[str, int] | None = None,
+) -> str:
     """The page for what `summarise` returned; the same text for the same input.
 
     Args:
         report: plain JSON values.
         gallery: any number of cells; at most `GALLERY_LIMIT` per label are shown, see `choose_cells`.
         errors: the errors of an evaluation that have a picture, all of which are shown.
+        gallery_sizes: how many cells of each label there are, when `gallery` is a choice of them already; None: it holds all.
     """
     shown = {label: choose_cells([g for g in gallery if g.label == label]) for label in _labels(report, gallery)}
     page = open_templates().get_template("page.html.j2").render(
         report=report,
         total=report["total"],
         gallery=shown,
-        gallery_sizes={label: sum(g.label == label for g in gallery) for label in shown},
+        gallery_sizes=gallery_sizes or {label: sum(g.label == label for g in gallery) for label in shown},
         errors=_by_owner(errors),
         n_errors_shown=len(errors),
         evaluation=view(report.get("metrics") or {}),

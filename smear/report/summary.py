@@ -40,27 +40,10 @@ def summarise(
         config: the resolved configuration of the run.
         metrics: what an evaluation adds, else None; the page shows what it knows of it.
     """
-    fold = _Fold()
+    fold = Fold()
     for outcome in outcomes:
         fold.add(outcome)
-    return jsonable(
-        {
-            "schema": SCHEMA,
-            "notice": NOTICE,
-            "confidence": CONFIDENCE,
-            "classes": list(fold.classes),
-            "detector_classes": list(fold.detector_classes),
-            **_rows(fold, cards),
-            "fields": sorted(fold.fields, key=lambda row: row["field"]),
-            "failures": sorted(fold.failures, key=lambda row: row["field"]),
-            "warnings": _warnings(fold.warned),
-            "metrics": metrics,
-            "cards": [_short_card(card) for card in cards],
-            "config": config or {},
-            "seconds": {stage: math.fsum(values) for stage, values in sorted(fold.seconds.items())},
-            "versions": versions(),
-        }
-    )
+    return fold.report(cards=cards, config=config, metrics=metrics)
 
 
 def versions() -> dict[str, str]:
@@ -75,8 +58,8 @@ def versions() -> dict[str, str]:
 
 
 @dataclass
-class _Fold:
-    """All that is kept of the outcomes that went by."""
+class Fold:
+    """All that is kept of the outcomes that went by; `summarise` for whoever has them one at a time."""
 
     total: Tally = field(default_factory=Tally)
     slides: dict[str, Tally] = field(default_factory=dict)
@@ -101,8 +84,31 @@ class _Fold:
         for text in dict.fromkeys([*outcome.warnings, *(w for cell in outcome.cell_warnings for w in cell)]):
             self.warned.setdefault(text, []).append(outcome.field.id)
 
+    def report(
+        self, *, cards: Sequence[ModelCard] = (), config: Mapping[str, Any] | None = None, metrics: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What `summarise` returns, for the outcomes so far."""
+        return jsonable(
+            {
+                "schema": SCHEMA,
+                "notice": NOTICE,
+                "confidence": CONFIDENCE,
+                "classes": list(self.classes),
+                "detector_classes": list(self.detector_classes),
+                **_rows(self, cards),
+                "fields": sorted(self.fields, key=lambda row: row["field"]),
+                "failures": sorted(self.failures, key=lambda row: row["field"]),
+                "warnings": _warnings(self.warned),
+                "metrics": metrics,
+                "cards": [_short_card(card) for card in cards],
+                "config": config or {},
+                "seconds": {stage: math.fsum(values) for stage, values in sorted(self.seconds.items())},
+                "versions": versions(),
+            }
+        )
 
-def _rows(fold: _Fold, cards: Sequence[ModelCard]) -> dict[str, Any]:
+
+def _rows(fold: Fold, cards: Sequence[ModelCard]) -> dict[str, Any]:
     """`total` and `slides`, each with its counts and its blast estimate."""
     red_class = next((card.red_class for card in cards if card.red_class), RED_CLASS)
 

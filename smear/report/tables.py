@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +48,21 @@ def cell_rows(result: FieldResult, classes: Sequence[str] = DEFAULT_CLASSES) -> 
         )
 
 
-def write_cells_csv(path: Path, results: Iterable[FieldResult], classes: Sequence[str] = DEFAULT_CLASSES) -> int:
-    """Write the table in the order given (UTF-8, commas, \\n) and return the number of cells; a reader never sees half a file."""
+def write_cells_csv(path: Path, results: Iterable[FieldResult], classes: Sequence[str] | None = None) -> int:
+    """Write the table in the order given (UTF-8, commas, \\n) and return the number of cells; a reader never sees half a file.
+
+    Args:
+        results: gone through once. classes: None: those of the first result, as all of a run have the same.
+    """
     draft = path.with_name(path.name + ".part")
+    rest = iter(results)
+    first = next(rest, None)
+    classes = classes or (first.classes if first else ()) or DEFAULT_CLASSES
     n_cells = 0
     with draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(cell_columns(classes))
-        for result in results:
+        for result in chain([] if first is None else [first], rest):
             for row in cell_rows(result, classes):
                 writer.writerow(row)
                 n_cells += 1
