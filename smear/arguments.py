@@ -81,12 +81,27 @@ def _card(command: argparse.ArgumentParser) -> None:
 
 
 def _export(command: argparse.ArgumentParser) -> None:
-    """Write the results of an analysis in the formats of other tools; nothing is analysed."""
-    command.add_argument("folder", type=Path, metavar="OUT", help="output folder of a finished analysis")
-    command.add_argument("--to", required=True, metavar="A,B", help=f"formats: {', '.join(FORMATS)}")
-    command.add_argument("--out", type=Path, help=f"where they go (default: OUT/{FOLDER})")
-    command.add_argument("--images", type=Path, help="where the analysed images are now (default: where the analysis found them)")
-    command.add_argument("--no-images", dest="with_images", action="store_false", help="labels alone, which name your own files")
+    """The results of an analysis in the formats of other tools; or a model in another precision, if it passes the parity gate."""
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="output folder of a finished analysis, or a model bundle")
+    command.add_argument("--out", type=Path, help=f"where it goes (default: FOLDER/{FOLDER}; of a bundle: FOLDER-VARIANT)")
+    results = command.add_argument_group("an analysis")
+    results.add_argument("--to", metavar="A,B", help=f"formats: {', '.join(FORMATS)}")
+    results.add_argument("--images", type=Path, help="where the analysed images are now (default: where the analysis found them)")
+    results.add_argument("--no-images", dest="with_images", action="store_false", help="labels alone, which name your own files")
+    model = command.add_argument_group("a model bundle")
+    model.add_argument("--runtime", choices=("onnx", "openvino", "torch", "tensorrt"), help="what will run it")
+    precision = model.add_mutually_exclusive_group()
+    for name, what in (("bf16", "bfloat16"), ("fp16", "float16"), ("int8", "8-bit integers, calibrated on the train split")):
+        precision.add_argument(f"--{name}", action="store_true", help=what)
+    labelled = "labelled set: a data.yaml, or the crops.csv of a classifier"
+    model.add_argument("--calibrate", type=Path, metavar="DATA", help=labelled)
+    model.add_argument("--split", default="val", choices=("val", "test"), help="whose fields judge the variant (default: %(default)s)")
+    model.add_argument("--in-place", action="store_true", help="put the variant into the bundle itself")
+    model.add_argument("--beside", metavar="BUNDLE", help="the model of the other task (default: the shipped one), or none")
+    model.add_argument("--device", help="auto, cpu, cuda or an index")
+    model.add_argument("--um-per-px", type=float, help="size of a pixel; default: measured by the red cells")
+    model.add_argument("--config", type=Path, help="default: configs/analyze.yaml")
+    model.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration")
 
 
 def _doctor(_: argparse.ArgumentParser) -> None:
