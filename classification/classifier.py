@@ -1,6 +1,7 @@
 """Labels crops with a bundle: uint8 crops in, calibrated probabilities out, over any runtime."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class BundleClassifier:
         size, n_logits = self.card.input_px, 1 if self.card.head == "sigmoid" else len(self.classes)
         if str(crops.dtype).removeprefix("torch.") != "uint8" or tuple(crops.shape[1:]) != (size, size, 3):
             raise ValueError(f"crops must be uint8 (N, {size}, {size}, 3), got {crops.dtype} {crops.shape}")
-        chunks = [crops[i : i + self._batch] for i in range(0, len(crops), self._batch)]
+        chunks = [crops[start:end] for start, end in _few_sizes(len(crops), self._batch)]
         outputs = [self._runtime(chunk if self._takes_pixels else normalise(chunk, self.card.normalise))[0] for chunk in chunks]
         logits = np.concatenate([np.zeros((0, n_logits), np.float32), *outputs]) if _all_wide(outputs, n_logits) else None
         if logits is None or not np.isfinite(logits).all():
@@ -106,6 +107,14 @@ def build_network(card: ModelCard) -> object:
 
     network = card.training.get("network", {})
     return build(card.architecture, network.get("head", "leukodetect"), len(card.classes), front=network.get("front", "none"))
+
+
+def _few_sizes(n: int, most: int) -> list[tuple[int, int]]:
+    """(start, end) of batches that cover n crops: of `most`, then of powers of two, for a runtime prepares itself once for every new size."""
+    cuts = list(range(0, n - n % most + 1, most))
+    while cuts[-1] < n:
+        cuts.append(cuts[-1] + 2 ** ((n - cuts[-1]).bit_length() - 1))
+    return list(pairwise(cuts))
 
 
 def _all_wide(outputs: list[NDArray[np.float32]], n_logits: int) -> bool:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from classification import export
-from classification.classifier import BundleClassifier, normalise, open_classifier
+from classification.classifier import BundleClassifier, _few_sizes, normalise, open_classifier
 from classification.networks import build
 from classification.train import Trained
 from smear.bundles import save_bundle
@@ -108,3 +108,11 @@ def test_half_weights_that_cost_too_much_are_not_used(tmp_path: Path, monkeypatc
     saved = export.write_bundle(tmp_path, build("tiny", "leukodetect", 2), card(), crops(4), half=True, safetensors=False)
     assert saved.metrics["onnx_half_weights"] is False
     assert open_classifier(tmp_path)(crops(2)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 12, 63, 64, 65, 140])
+def test_batches_have_few_sizes_and_cover_all_crops_once(n):
+    parts = _few_sizes(n, 64)
+    assert [i for start, end in parts for i in range(start, end)] == list(range(n))
+    assert {end - start for start, end in parts} <= {1, 2, 4, 8, 16, 32, 64}
+    assert len(parts) <= n // 64 + 6
