@@ -10,6 +10,7 @@ import numpy as np
 from smear.errors import ImageError
 from smear.files import write_atomic
 from smear.images import decode, encode, read_bytes
+from smear.regions import is_region
 from smear.types import Field, FieldResult
 
 _START, _END, _SCAN, _COMMENT = b"\xff\xd8", b"\xff\xd9", 0xDA, 0xFE
@@ -53,6 +54,8 @@ def picture(field: Field, shape_hw: tuple[int, int], suffix: str) -> bytes:
     Raises:
         ImageError: as `images.read_bytes` and `images.decode`, or the size is not `shape_hw`.
     """
+    if is_region(field):
+        raise ImageError(f"{field.id}: is too large to be copied into an export; use geojson or parquet, or export with --no-images")
     data = read_bytes(field)
     image = decode(data, name=field.id, page=field.page)
     if image.shape[:2] != tuple(shape_hw):

@@ -1,6 +1,8 @@
 """The output folder: names that never collide, records that mean a finished field."""
 
 import json
+import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from smear import store as store_module
 from smear.errors import ConfigError
 from smear.images import write_image
+from smear.report import gallery
 from smear.store import Store, output_names
 from smear.types import Detections, Field, FieldFailure, FieldResult, Scale
 
@@ -159,3 +162,62 @@ def full_disk(after: int):
         write_image(path, image)
 
     return write
+
+
+class TestManyFields:
+    @pytest.fixture
+    def kept(self, tmp_path):
+        """Thirty fields, kept: every third one failed."""
+        fields = [field(f"{i:02d}.png") for i in range(30)]
+        store = Store(tmp_path, fields, key="k")
+        for i, one in enumerate(fields):
+            if i % 3:
+                store.recall(one, b"bytes")
+                store.keep(result(one), IMAGE)
+            else:
+                store.keep(FieldFailure(one, "decode", f"{one.id}: damaged"), None)
+        return store
+
+    def test_outcomes_are_read_back_in_the_order_of_the_fields(self, kept):
+        outcomes = list(kept.outcomes())
+        assert [o.field.id for o in outcomes] == [f"{i:02d}.png" for i in range(30)]
+        assert outcomes[1] == result(field("01.png"))
+        assert outcomes[0] == FieldFailure(field("00.png"), "decode", "00.png: damaged")
+
+    def test_a_record_that_is_gone_is_named(self, kept, tmp_path):
+        (tmp_path / "fields" / "07.json").unlink()
+        with pytest.raises(ConfigError, match=r"07\.json: cannot read it back"):
+            list(kept.outcomes())
+
+    def test_only_a_few_outcomes_are_held_at_once(self, kept, tmp_path):
+        seen, most = [], []
+
+        def watched():
+            for outcome in kept.outcomes():
+                seen.append(weakref.ref(outcome))
+                most.append(sum(ref() is not None for ref in seen))
+                yield outcome
+
+        report = kept.finish(watched(), cards=[], config={})
+        assert max(most) <= 4  # of 30: the first, which names the classes, the last ones
+        assert (len(report["fields"]), len(report["failures"]), report["total"]["n_white"]) == (20, 10, 40)
+
+    def test_the_same_files_whether_outcomes_are_held_or_not(self, kept, tmp_path):
+        names = ("report.json", "report.html", "cells.csv", "fields.csv", "slides.csv")
+        kept.finish(kept.outcomes(), cards=[], config={})
+        streamed = [(tmp_path / name).read_bytes() for name in names]
+        kept.finish(list(kept.outcomes()), cards=[], config={})
+        assert streamed == [(tmp_path / name).read_bytes() for name in names]
+
+    def test_the_page_shows_the_chosen_cells_with_their_own_pictures(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(gallery, "GALLERY_LIMIT", 4)
+        monkeypatch.setattr(store_module, "choose_cells", partial(gallery.choose_cells, limit=4))
+        fields = [field(f"{i}.png") for i in range(5)]
+        store = Store(tmp_path, fields, key="k")
+        for i, one in enumerate(fields):
+            store.keep(result(one), np.full((60, 80, 3), 40 * i, np.uint8))
+        store.finish(store.outcomes(), cards=[], config={})
+        page = (tmp_path / "report.html").read_text()
+        shown = [i for i in range(5) for p in json.loads((tmp_path / "fields" / f"{i}.json").read_text())["gallery"][:1] if p in page]
+        assert len(shown) in (2, 3)
+        assert "4 of 10" in page
