@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from tqdm import tqdm
 
 from classification import run_folder
@@ -22,23 +21,14 @@ from classification.batches import Batches, epoch_order, sample_weights
 from classification.calibration import fit_temperature, promises, review_threshold
 from classification.evaluate import write_predictions
 from classification.export import write_bundle
+from classification.learner import Learner
 from classification.material import Material, prepare
 from classification.networks import HEADS, Network, build, load_weights
 from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
 from classification.probabilities import to_probabilities
 from classification.selection import best_epoch, describe_predictions, has_stalled, validation_scores
 from classification.settings import TrainSettings
-from classification.steps import (
-    autocast,
-    cell_losses,
-    choose_device,
-    choose_precision,
-    learning_rate,
-    parameter_groups,
-    predict_logits,
-    update_average,
-    with_state,
-)
+from classification.steps import choose_device, choose_precision, predict_logits, with_state
 from smear.config import load
 from smear.errors import ConfigError, SmearError, TrainingError
 from smear.models import ModelCard
@@ -70,9 +60,9 @@ def train(
         TrainingError: the loss is no longer finite; checkpoints of the epochs before stay.
         ModelError: start weights that do not fit, or a checkpoint that is damaged.
     """
-    build_augmentation(settings.augment)  # a mistake in the list is said before the pictures are read
     device = choose_device(settings.device)
-    precision = choose_precision(settings.precision, device)
+    choose_precision(settings.precision, device)  # a mistake here or in the next list is said before the pictures are read
+    build_augmentation(settings.augment)
     material = prepare(settings, data)
     weights = sample_weights(material.labels[material.train], material.stains[material.train], settings.balance)
     loss_weights = torch.ones(len(material.labels), device=device)
@@ -86,16 +76,11 @@ def train(
     if not (resume and (out / run_folder.LAST).exists()):
         load_weights(network, settings.weights, architecture=settings.model)
     state = run_folder.start_run(out, settings, about, resume=resume)
-    network = network.to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(parameter_groups(network, settings.optimiser.weight_decay), fused=device.type == "cuda")
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    learner = Learner.of(network, settings, device)
     history: list[dict[str, float]] = []
     if state is not None:
-        history, average = state["history"], {name: tensor.to(device) for name, tensor in state["average"].items()}
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        scaler.load_state_dict(state["scaler"])
+        history = state["history"]
+        learner.load_state(state)
 
     batches = Batches(material.pictures, settings, device)
     n_cells = settings.epoch_cells or len(material.train)
@@ -109,42 +94,28 @@ def train(
         network.train()
         watch, shown = Watch(), {"desc": f"epoch {epoch}/{settings.epochs}", "total": n_steps, "leave": False, "disable": not progress}
         for pictures, cells in tqdm(watch.items(batches.epoch(epoch, order)), **shown):
-            step = (epoch - 1) * n_steps + len(losses)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, settings, n_steps)
-            with autocast(device, precision):
-                logits = network(pictures)
-            each = cell_losses(logits, labels[cells], smoothing=settings.optimiser.label_smoothing)
-            loss = (each * loss_weights[cells]).mean()
-            losses.append(loss.detach())
+            number = (epoch - 1) * n_steps + len(losses)
+            losses.append(learner.step(pictures, labels[cells], loss_weights[cells], number=number, n_steps=n_steps))
             if len(losses) > 1:  # the loss of the step before: to ask for this one would let a GPU wait for its next step
                 _refuse_nan(losses[-2].item(), f"epoch {epoch}, step {len(losses) - 1}: the training loss", out, history)
-            optimiser.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimiser)
-            nn.utils.clip_grad_norm_(network.parameters(), settings.optimiser.clip_norm)
-            scaler.step(optimiser)
-            scaler.update()
-            update_average(average, network, decay=settings.optimiser.ema, step=step)
         _refuse_nan(losses[-1].item(), f"epoch {epoch}, step {len(losses)}: the training loss", out, history)
         pace, train_loss = watch.pace(len(order)), float(np.mean(torch.stack(losses).cpu().numpy(), dtype=np.float64))
 
-        averaged = with_state(network, average)
-        val_logits = predict_logits(averaged, material.pictures.part(material.val), settings.normalise, device, precision)
+        averaged = with_state(network, learner.average)
+        val_logits = predict_logits(averaged, material.pictures.part(material.val), settings.normalise, device, learner.precision)
         scores = validation_scores(val_logits, material.labels[material.val], material.stains[material.val], settings)
         _refuse_nan(scores["val_loss"], f"epoch {epoch}: the validation loss", out, history)
-        history = [*history, {"epoch": epoch, "lr": group["lr"], "train_loss": train_loss, **scores, **pace}]
+        history = [*history, {"epoch": epoch, "lr": learner.optimiser.param_groups[0]["lr"], "train_loss": train_loss, **scores, **pace}]
         if best_epoch(history) == epoch:
-            run_folder.write_best(out, average)
-        state = {"network": network.state_dict(), "average": average, "optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}
-        run_folder.write_checkpoint(out, {**state, "history": history})
+            run_folder.write_best(out, learner.average)
+        run_folder.write_checkpoint(out, {**learner.state(), "history": history})
         run_folder.write_history(out, history)
         if progress:
             print("  ".join(f"{key} {value:.4g}" for key, value in history[-1].items()), flush=True)
     best = with_state(network.cpu(), run_folder.read_best(out))
     how = {
         "device": device.type,
-        "precision": str(precision).removeprefix("torch."),
+        "precision": str(learner.precision).removeprefix("torch."),
         "kept_share": material.pictures.kept_share(material.train),
     }
     throughput = {**median_pace(history), **how, "threads": batches.threads, "processes": batches.processes}

@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from classification import run_folder
+from classification import learner, run_folder
 from classification import train as training
 from classification.networks import build
 from classification.train import Trained, main, train
@@ -145,14 +145,14 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_epochs_before(
     tmp_path: Path, table: Path, smoke: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = smoke(epochs=3)
-    real = training.cell_losses
+    real = learner.cell_losses
 
     def breaking(logits: torch.Tensor, labels: torch.Tensor, *, smoothing: float) -> torch.Tensor:
         made.append(1)
         return real(logits, labels, smoothing=smoothing) * (torch.nan if len(made) > 5 else 1)  # the second step of epoch 2
 
     made: list[int] = []
-    monkeypatch.setattr(training, "cell_losses", breaking)
+    monkeypatch.setattr(learner, "cell_losses", breaking)
     with pytest.raises(TrainingError, match=r"epoch 2, step 2: the training loss is nan; stopped, epoch 1 is kept"):
         train(settings, [table], tmp_path / "out")
     kept = run_folder.read_checkpoint(tmp_path / "out" / "last.pt")
