@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from smear.compress import halve_weights, widen_weights
 from smear.errors import ModelError
+from smear.quiet import silence
 from smear.static_shapes import shapes_from_input
 
 QUANTISED = ("Conv", "Gemm", "MatMul")  # what takes the time; all else stays float
@@ -33,8 +34,11 @@ def quantise(onnx_bytes: bytes, batches: Iterable[NDArray[np.float32]], *, keep_
 
     Source: Jacob et al., Quantization and Training of Neural Networks (2018); computed by onnxruntime.quantization.
     """
+    silence()
+    import onnxruntime
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    onnxruntime.disable_telemetry_events()
     model = onnx.load_model_from_string(shapes_from_input(widen_weights(onnx_bytes)))
     layers = [node.name for node in model.graph.node if node.op_type in QUANTISED]
     kept = {*layers[:keep_first], *last_layers(model.graph)}

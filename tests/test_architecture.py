@@ -25,7 +25,7 @@ HOME_OF = {
     "sahi": set(),
     "albumentations": {"detection/augment.py", "classification/augment.py"},
     "roboflow": {"datasets/roboflow.py"},
-    "onnxruntime": {"smear/runtimes/onnx.py"},
+    "onnxruntime": {"smear/runtimes/onnx.py", "smear/quantise.py"},
     "openvino": {"smear/runtimes/openvino.py"},
     "PIL": {"smear/images.py", "smear/regions.py"},
     "polars": {"smear/exports/parquet.py"},
