@@ -110,7 +110,7 @@ def build_network(card: ModelCard) -> object:
 
 
 def _few_sizes(n: int, most: int) -> list[tuple[int, int]]:
-    """(start, end) of batches that cover n crops: of `most`, then of powers of two, for a runtime prepares itself once for every new size."""
+    """(start, end) of batches that cover n crops: of `most`, then of powers of two; a runtime prepares itself once for every new size."""
     cuts = list(range(0, n - n % most + 1, most))
     while cuts[-1] < n:
         cuts.append(cuts[-1] + 2 ** ((n - cuts[-1]).bit_length() - 1))
