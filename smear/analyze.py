@@ -28,6 +28,7 @@ class Analyzer:
     """Analyses fields with a detector and, when given, a classifier.
 
     Args:
+        looker: the detector that measures the scale, where that is another: small differences in what it sees would move whole fields.
         white: indices of the detector's white-cell classes. recall: a result computed before, by the field and its bytes, or None.
         keep: called with every fresh outcome and its image (None when it could not be decoded), or its Region, before it is yielded.
         pace: how many threads do what; with more than one of a kind, the models and both hooks are called by several at once.
@@ -43,6 +44,7 @@ class Analyzer:
         plan: Plan,
         *,
         white: Sequence[int],
+        looker: Detector | None = None,
         recall: Callable[[Field, Content], Outcome | None] | None = None,
         keep: Callable[[Outcome, Any], None] | None = None,
         pace: Pace = Pace(),  # noqa: B008 - a frozen value
@@ -50,7 +52,7 @@ class Analyzer:
         whole_pixels: int = MAX_PIXELS,
     ) -> None:
         self._plan, self._recall, self._keep, self._pace = plan, recall, keep, pace
-        self._finder = Finder(detector, plan, optics)
+        self._finder = Finder(detector, plan, optics, looker=looker)
         self._labeller = Labeller(classifier, plan, detector_classes=detector.classes, white=white, optics=optics)
         self._large = LargeFields(self._finder, self._labeller, plan, pace)
         self._is_large = partial(is_region, above_pixels=whole_pixels)

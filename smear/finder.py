@@ -31,10 +31,17 @@ TOO_SMALL = "cells too small to be enlarged to the detector's scale: some may be
 
 
 class Finder:
-    """Finds cells with a detector, by a plan; fields are searched together, and each as if it were alone."""
+    """Finds cells with a detector, by a plan; fields are searched together, and each as if it were alone. `looker` measures the scale."""
 
-    def __init__(self, detector: Detector, plan: Plan, optics: Optics = HostOptics()) -> None:  # noqa: B008 - it has no state
-        self._detector, self._plan, self._optics = detector, plan, optics
+    def __init__(
+        self,
+        detector: Detector,
+        plan: Plan,
+        optics: Optics = HostOptics(),  # noqa: B008 - it has no state
+        *,
+        looker: Detector | None = None,
+    ) -> None:
+        self._detector, self._plan, self._optics, self._looker = detector, plan, optics, looker or detector
 
     def measure(self, works: Sequence[Work]) -> None:
         """Set the scale of fields: given, or as a few windows of each show it."""
@@ -46,7 +53,7 @@ class Finder:
             elif ruler is not None:
                 unknown.append(work)
         if ruler is not None:
-            for work, scale in zip(unknown, estimate_scales([w.image for w in unknown], self._detector, ruler), strict=True):
+            for work, scale in zip(unknown, estimate_scales([w.image for w in unknown], self._looker, ruler), strict=True):
                 work.scale = scale
         share(works, "scale", time.perf_counter() - started)
 

@@ -22,7 +22,7 @@ class Recorder:
     takes_pixels = False
 
     def __init__(self, runtime: Runtime, *, n: int, seed: int) -> None:
-        self.name, self.device = runtime.name, runtime.device
+        self.name, self.device = f"{runtime.name}-recorded", runtime.device
         self._runtime, self._n, self._random = runtime, n, np.random.default_rng(seed)
         self._n_seen, self._kept, self._lock = 0, [], threading.Lock()  # type: ignore[var-annotated]
 

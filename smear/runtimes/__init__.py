@@ -89,6 +89,12 @@ def is_allowed(card: ModelCard, name: str) -> bool:
     return name in RUNTIMES or (name in VARIANTS and name in card.variants and card.variants[name].accepted)
 
 
+def float32_beside(name: str) -> str:
+    """The float32 runtime that goes with a variant, on the same device: its own, or torch where it has none."""
+    own = name.split("-")[0]
+    return own if own in RUNTIMES else "torch"
+
+
 def is_installed(name: str) -> bool:
     """Whether the package of a runtime is here; nothing is imported."""
     return find_spec(PACKAGES[name.split("-")[0]]) is not None

@@ -155,7 +155,7 @@ class TestLimits:
 
     def test_the_numbers_are_said_with_n_and_the_limit(self):
         parity = Parity((Check(FLIPS, 0.01, 0.005, 100, "cells"),), {"n_fields": 12}, {AUC: "no kinds"})
-        assert parity.lines()[0].split() == "FAILED flips outside review 0.01000 at most 0.005 (100 cells)".split()
+        assert parity.lines()[0].split() == ["FAILED", "flips", "outside", "review", "0.01000", "at", "most", "0.005", "(100", "cells)"]
         assert "not judged: no kinds" in parity.lines()[1]
         assert parity.to_json()["checks"][FLIPS] == {
             "value": 0.01,
