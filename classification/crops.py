@@ -149,8 +149,13 @@ def each_crop(table: CropTable, *, size: int) -> Iterator[Image]:
 
 
 def read_crop(path: Path, *, size: int) -> Image:
-    """One crop, (size, size, 3) RGB uint8: area-averaged when larger, bilinear when smaller; raises as `each_crop`."""
+    """One crop, (size, size, 3) RGB uint8, by `resize_crop`; raises as `each_crop`."""
     return _read(path, size=size)[0]
+
+
+def resize_crop(image: Image, *, size: int) -> Image:
+    """(S, S, 3) → (size, size, 3) uint8: area-averaged when larger, bilinear when smaller."""
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
 
 
 def _read(path: Path, *, size: int) -> tuple[Image, bytes]:
@@ -158,8 +163,7 @@ def _read(path: Path, *, size: int) -> tuple[Image, bytes]:
     image = read_image(path)
     if image.shape[0] != image.shape[1]:
         raise AnnotationError(f"{path}: a crop must be square, got {image.shape[1]}×{image.shape[0]} pixels")
-    way = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=way), hashlib.sha256(image.tobytes()).digest()
+    return resize_crop(image, size=size), hashlib.sha256(image.tobytes()).digest()
 
 
 def _rows(table: Path, label_column: str) -> Iterator[tuple[int, dict[str, str]]]:
