@@ -11,6 +11,7 @@ def render(report: Mapping[str, Any]) -> str:
     """All tables of a report."""
     parts = [
         _machine(report),
+        _title("What was asked", _goals(report["goals"])),
         _title("Fields per second", _rates(report)),
         _title("Times as fast as the script", _ratios(report, "ratio_naive")),
         _title("Times as fast as the script on ultralytics' own exports", _ratios(report, "ratio_export")),
@@ -23,18 +24,18 @@ def render(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def write_between(path: Path, text: str) -> None:
+def write_between(path: Path, text: str, *, begin: str = BEGIN, end: str = END) -> None:
     """Replace what stands between the marks of a page.
 
     Raises:
         ValueError: the page has no marks.
     """
     page = path.read_text(encoding="utf-8")
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path}: has no {BEGIN!r} … {END!r}")
-    path.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+    head, found, rest = page.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{path}: has no {begin!r} … {end!r}")
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
 
 
 def _title(title: str, body: str) -> str:
@@ -54,6 +55,14 @@ def _machine(report: Mapping[str, Any]) -> str:
         f"Python {about['python']}, {versions}. {report['rounds']} rounds; load before the start {report['load_before']:.2f} a core. "
         f"`--runtime auto` picked {picked}{auto}."
     )
+
+
+def _goals(found: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (g["name"], f"≥ {g['least']:g}" if "least" in g else f"< {g['most']:g}", f"{g['got']:.3g}", "yes" if g["reached"] else "no")
+        for g in found
+    ]
+    return _table(("", "wanted", "measured", "reached"), rows)
 
 
 def _rates(report: Mapping[str, Any]) -> str:
