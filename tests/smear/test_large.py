@@ -49,6 +49,7 @@ def field(tmp_path, picture) -> Field:
 def small_blocks(monkeypatch):
     monkeypatch.setattr(large, "BLOCK_PX", 512)
     monkeypatch.setattr(large, "SAMPLE_PX", 600)
+    monkeypatch.setattr(large, "MOST_SAMPLES", 9)
 
 
 def as_tiff(path: Path, picture: np.ndarray) -> Field:
