@@ -45,6 +45,17 @@ def test_the_random_numbers_of_a_field_are_its_own():
     assert len(set(numbers((0, 7)) + numbers((0, 8)) + numbers((1, 7)))) == 12
 
 
+def test_two_transforms_do_not_always_happen_together():
+    """As they do when one seed serves all of them."""
+    transforms = [Drawing(), Drawing()]
+    happened = []
+    for number in range(400):
+        seed_everything((0, number), transforms)
+        happened.append([t.drawn < 0.5 for t in transforms])
+    one, two = np.array(happened).T
+    assert np.mean(one & two) == pytest.approx(0.25, abs=0.07)
+
+
 def test_without_a_number_only_the_transforms_are_seeded():
     np.random.seed(5)  # noqa: NPY002
     one, two = Drawing(), Drawing()
