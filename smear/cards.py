@@ -55,7 +55,8 @@ def card_record(card: ModelCard, *, model_json_sha256: str | None = None) -> dic
 
     Returns:
         `notice`, `intended_use`, `not_for`, `model`, `data`, `training`, `evaluations` (see `evaluations`), `other_metrics`,
-        `statistics`, `limits`, `licence` and `checklists` (claim_2024, tripod_ai; every item answered, partly, open or not applicable).
+        `variants` (see `variants_of`), `statistics`, `limits`, `licence` and `checklists` (claim_2024, tripod_ai; every item answered,
+        partly, open or not applicable).
     """
     told = evaluations(card.metrics)
     known = facts(card, told)
@@ -75,6 +76,7 @@ def card_record(card: ModelCard, *, model_json_sha256: str | None = None) -> dic
             "evaluations": told,
             "operating": {k: v for k, v in (card.metrics.get("operating") or {}).items() if isinstance(v, Mapping)},
             "other_metrics": {k: v for k, v in card.metrics.items() if k not in {e["name"] for e in told}},
+            "variants": variants_of(card),
             "statistics": _brief(card.statistics),
             "limits": card.limits,
             "licence": card.licence,
@@ -91,6 +93,27 @@ def evaluations(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         interval is known), `parameters`, `per_class` and `groups` (tables), `confusion` (with `classes`) and `stress` (a list).
     """
     return [_evaluation(name, block) for name, block in metrics.items() if isinstance(block, Mapping) and _is_evaluation(block)]
+
+
+def variants_of(card: ModelCard) -> list[dict[str, Any]]:
+    """The other precisions that the model may run in, in the card's order, with what the parity gate found.
+
+    Returns:
+        One dict each: `name`, `file` (its own weights, or None), `accepted`, `judged_on` (of the set that judged: its name, split and
+        counts), `checks` (rows of `name`, `value`, `limit`, `at_least`, `n`, `of`, `passed`), `not_judged` (check → why) and `versions`.
+    """
+    return [
+        {
+            "name": name,
+            "file": variant.file,
+            "accepted": variant.accepted,
+            "judged_on": variant.parity.get("data") or {},
+            "checks": [{"name": check, **row} for check, row in (variant.parity.get("checks") or {}).items()],
+            "not_judged": variant.parity.get("not_judged") or {},
+            "versions": variant.versions,
+        }
+        for name, variant in card.variants.items()
+    ]
 
 
 def count_splits(files: Iterable[tuple[str, str | None, str | None]]) -> dict[str, dict[str, int]]:

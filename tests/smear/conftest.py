@@ -174,7 +174,7 @@ def blobs() -> BlobDetector:
     return BlobDetector()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def blobs_of() -> Callable[[Image], BlobDetector]:
     """The blob detector for a painted field: red cells are clearly darker than its glass."""
     return lambda image: BlobDetector(red_below=float(np.percentile(image[:, :, 1], 99) - 40))
