@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import regression
 from benchmarks.contest import Bench
-from benchmarks.fields import FULL, QUICK
+from benchmarks.fields import FULL, QUICK, Kind
 from benchmarks.measure import measure_all
 from benchmarks.tables import render, write_between
 from smear.build import open_models
@@ -22,6 +22,7 @@ from smear.settings import AnalyzeSettings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs" / "performance.md"
+OUT = Path("out/bench")
 MAIN, QUICK_MAIN = "2592x1944-12", "quick-960x720-2"
 ROUNDS, QUICK_ROUNDS = 5, 1
 BUSY = 0.25  # load per core above which the numbers are worth little
@@ -42,15 +43,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.repeats is not None and options.repeats < 1:
         raise ConfigError(f"--repeats: must be at least 1, got {options.repeats}")
+    out = options.out or (OUT / "quick" if options.quick else OUT)
     rounds = options.repeats or (QUICK_ROUNDS if options.quick else ROUNDS)
-    cache = options.out / "cache"
+    cache = out / "cache"
     shutil.rmtree(cache, ignore_errors=True)  # `auto` measures anew, in the quiet of this run, and remembers for the starts that are timed
     os.environ["LEUKOFIELD_CACHE"] = str(cache.resolve())
-    bench = Bench(options.out, open_models(AnalyzeSettings(runtime=options.runtime)), rounds, options.runtime)
-    kinds, main_kind, exports = (QUICK, QUICK_MAIN, ()) if options.quick else (FULL, MAIN, ("openvino", "onnx"))
+    bench = Bench(out, open_models(AnalyzeSettings(runtime=options.runtime)), rounds, options.runtime)
+    kinds, main_kind, exports = (QUICK, QUICK_MAIN, ()) if options.quick else (_kinds(options.kind), MAIN, ("openvino", "onnx"))
     report = measure_all(bench, kinds, main=main_kind, exports=exports, say=lambda text: print(f"… {text}", file=sys.stderr, flush=True))
-    write_atomic(options.out / "bench.json", json.dumps(report, indent=1) + "\n")
+    write_atomic(out / "bench.json", json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _kinds(names: Sequence[str]) -> tuple[Kind, ...]:
+    """The kinds asked for, and always the one that runtimes and stages are compared on."""
+    unknown = set(names) - {kind.name for kind in FULL}
+    if unknown:
+        raise ConfigError(f"--kind: must be one of {', '.join(kind.name for kind in FULL)}, got {sorted(unknown)[0]!r}")
+    return tuple(kind for kind in FULL if not names or kind.name in (*names, MAIN))
 
 
 def _conclude(options: argparse.Namespace, report: dict[str, Any]) -> int:
@@ -86,9 +96,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").strip())
-    made.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="fields, peers and bench.json (default out/bench)")
+    made.add_argument("--out", type=Path, metavar="DIR", help=f"fields, peers and bench.json (default {OUT}, {OUT}/quick with --quick)")
     made.add_argument("--quick", action="store_true", help="one small kind of field, once: to see that it runs")
     made.add_argument("--repeats", type=int, metavar="N", help=f"rounds (default {ROUNDS})")
+    made.add_argument("--kind", action="append", default=[], metavar="NAME", help=f"only these fields, and {MAIN} (default all)")
     made.add_argument("--runtime", default="auto", help="of our line (default auto)")
     made.add_argument("--read", type=Path, metavar="FILE", help="measure nothing, take this bench.json")
     committed = f"benchmarks/{regression.EXPECTED.name}"

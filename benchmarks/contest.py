@@ -55,6 +55,11 @@ class Bench:
         """Our line, writing to a folder of that name."""
         return open_line(self.out / "runs" / name.replace(", ", "-"), **{"runtime": self.runtime, **options})
 
+    def lines(self) -> dict[str, Line]:
+        """Our line in every mode; the networks are loaded once."""
+        first = self.line(OURS, **MODES[OURS])
+        return {OURS: first} | {name: self.line(name, networks=first.networks, **MODES[name]) for name in MODES if name != OURS}
+
 
 @dataclass(frozen=True)
 class Contest:
@@ -78,7 +83,7 @@ def contest(bench: Bench, kind: Kind, *, exports: Sequence[str] = tuple(peers.EX
     """Time every mode of our line and every form of the script on one kind of field, in turn."""
     few = bench.fields(kind)
     many = repeated(few, kind.n_timed)
-    lines = {name: bench.line(name, **mode) for name, mode in MODES.items()}
+    lines = bench.lines()
     if every_runtime:
         lines |= {f"{OURS}, {name}": bench.line(name, runtime=name) for name in runtimes_by_hand(bench.opened)}
     written = scripts(bench, kind, exports)

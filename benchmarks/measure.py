@@ -8,7 +8,8 @@ from typing import Any
 from benchmarks import gpu, machine
 from benchmarks.contest import MODES, OURS, SCRIPT, Bench, Contest, contest, contest_sliced
 from benchmarks.fields import Kind, repeated
-from benchmarks.ours import Line
+from benchmarks.goals import goals
+from benchmarks.ours import runtimes_by_hand
 from benchmarks.stages import Stages, time_stages
 from benchmarks.startup import seconds_of_help, seconds_to_first_field
 from benchmarks.timing import ratio, spread
@@ -23,13 +24,14 @@ def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tu
     Returns:
         ratio_naive, ratio_export: by kind and contestant, how many times the script's fields a second ours is. ratio_sahi.
         fraction_of_ceiling: by kind. auto: picked runtimes and their speed over the best one's by hand. stages: milliseconds a field.
-        fields_per_second, same_cells, startup, gpu, machine.
+        fields_per_second, same_cells, startup, gpu, machine. goals: what was asked, and whether it was reached.
     """
     started, load = time.perf_counter(), machine.busy()
     contests = {}
     for kind in kinds:
         say(f"{kind.name}: our line and the script")
-        contests[kind.name] = contest(bench, kind, exports=exports, every_runtime=kind.name == main)
+        is_main = kind.name == main
+        contests[kind.name] = contest(bench, kind, exports=exports if is_main else (), every_runtime=is_main)
     chosen = next(kind for kind in kinds if kind.name == main)
     say(f"{main}: SAHI")
     sliced = contest_sliced(bench, chosen)
@@ -40,18 +42,19 @@ def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tu
     say("start")
     startup = _startup(bench, kinds[0])
     say("GPU")
-    return {
+    report = {
         "schema": SCHEMA,
         "main": main,
         "rounds": bench.rounds,
         "machine": machine.describe(),
         "load_before": load,
         "ratio_naive": {name: _ratios(c) for name, c in contests.items()},
-        "ratio_export": {name: _exports(c) for name, c in contests.items()},
+        "ratio_export": {name: _exports(c) for name, c in contests.items() if _exports(c)},
         "ratio_sahi": {name: ratio(sliced["sahi"], sliced[name]).as_json() for name in sliced if name != "sahi"},
         "fraction_of_ceiling": {name: _fractions(s) for name, s in stages.items()},
         "auto": _auto(contests[main]),
         "picked": contests[main].runtimes,
+        "runtimes": list(runtimes_by_hand(bench.opened)),
         "fields_per_second": {name: {who: s.as_json() for who, s in c.rates().items()} for name, c in contests.items()},
         "sahi_seconds": {name: spread(values).as_json() for name, values in sliced.items()},
         "stages": {name: _milliseconds(s) for name, s in stages.items()},
@@ -60,6 +63,7 @@ def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tu
         "gpu": gpu.measure(bench, (kinds[0], chosen)),
         "seconds": round(time.perf_counter() - started, 1),
     }
+    return {**report, "goals": goals(report)}
 
 
 def _ratios(found: Contest) -> dict[str, Any]:
@@ -83,9 +87,10 @@ def _auto(found: Contest) -> dict[str, Any]:
 
 
 def _stages(bench: Bench, kind: Kind) -> Stages:
-    lines: dict[str, Line] = {name: bench.line(name, **mode) for name, mode in MODES.items()}
     fields = bench.fields(kind)
-    return time_stages(lines, repeated(fields, len(fields)), repeated(fields, kind.n_timed), bench.out / "runs", rounds=bench.rounds)
+    return time_stages(
+        bench.lines(), repeated(fields, len(fields)), repeated(fields, kind.n_timed), bench.out / "runs", rounds=bench.rounds
+    )
 
 
 def _fractions(found: Stages) -> dict[str, Any]:

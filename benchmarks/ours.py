@@ -101,16 +101,25 @@ class _Sink:
         self.store.keep(outcome, image)
 
 
-def open_line(out: Path, *, runtime: str = "auto", given: bool = True, pictures: bool = False, device: str = "auto", **more: Any) -> Line:
+def open_line(
+    out: Path,
+    *,
+    runtime: str = "auto",
+    device: str = "auto",
+    given: bool = True,
+    pictures: bool = False,
+    networks: Mapping[str, Recorder] | None = None,
+) -> Line:
     """The shipped models, wired as `smear analyze` does.
 
     Args:
         given: the pixel size is known, as it is to whoever chooses an input size by hand; False: the line measures it.
         pictures: write annotated fields too.
+        networks: those of another line of the same runtime and device, to share.
     """
-    opened = open_models(AnalyzeSettings(runtime=runtime, device=device, um_per_px=UM_PER_PX if given else None, **more))
+    opened = open_models(AnalyzeSettings(runtime=runtime, device=device, um_per_px=UM_PER_PX if given else None))
     bundles = [b for b in (opened.detector, opened.classifier) if b]
-    networks = {bundle.card.task: Recorder(load_network(opened, bundle)) for bundle in bundles}
+    networks = networks or {bundle.card.task: Recorder(load_network(opened, bundle)) for bundle in bundles}
     sink = _Sink()
     analyzer = build_analyzer(opened, networks=networks, recall=sink.recall, keep=sink.keep)
     return Line(opened, analyzer, networks, out, pictures, sink)

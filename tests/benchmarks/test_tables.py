@@ -18,6 +18,10 @@ REPORT: dict[str, Any] = {
         "packages": {"numpy": "2.4.6", "sahi": None},
     },
     "rounds": 3,
+    "goals": [
+        {"name": "as fast", "least": 6.0, "got": 6.25, "reached": True},
+        {"name": "start", "most": 3.0, "got": 4.0, "reached": False},
+    ],
     "load_before": 0.04,
     "picked": {"detect": "openvino", "classify": "onnx"},
     "auto": {"best": "openvino", "share_of_best": told(0.99)},
@@ -37,6 +41,12 @@ def test_a_row_leaves_out_what_was_not_measured() -> None:
     assert "| ours | 30 | 6.5 (6 – 7) |" in lines
     assert "| script |  | 1.1 |" in lines
     assert "| write | 2.0 |  |" in lines
+
+
+def test_goals_say_what_was_wanted_and_whether_it_was_reached() -> None:
+    lines = render(REPORT).splitlines()
+    assert "| as fast | ≥ 6 | 6.25 | yes |" in lines
+    assert "| start | < 3 | 4 | no |" in lines
 
 
 def test_the_machine_is_named_by_its_kind() -> None:
