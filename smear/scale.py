@@ -1,8 +1,12 @@
 """The field carries its own ruler: find the red-cell diameter by looking at it coarsely, at few scales or, where that fails, at many.
 
-A detector finds red cells of 0.6 to 1.3 times the size it was trained at and sees their true size, so that one look measures a field
-whose scale is within those limits of the guess; only where no look is strong are all scales compared. The search of the whole field
-then measures all its red cells, which is the ruler that is kept (`measured_again`).
+The shipped detector sees the true size of red cells (within 15 %) that are 0.6 to 1.3 times as wide as those it was trained on, and the
+direction of others, so that one or two looks measure a field. Where none is strong, all scales are compared: 17 of 428 fields of seven
+sets. The search of the whole field then measures all its red cells, and that is the ruler that is kept (`measured_again`).
+
+Measured against comparing all scales, which shows the detector 1.7 to 3.5 megapixels a field: 0.16 to 0.42, and no field's first estimate
+off by more than 15 % where both measure by red cells (95 % of them within 3 to 8 %). Detection is as good at a scale 20 % off (mAP@50
+at most 0.008 lower), so the first estimate is enough to search at.
 """
 
 from collections.abc import Generator, Sequence
@@ -28,14 +32,11 @@ __all__ = [
 
 CANDIDATES_PX = tuple(9 * 1.7**i for i in range(7))  # 9 to 217 px: white cells of about 15 to 430 px
 N_COARSE, N_FINE = 2, 5  # windows a candidate, and for the measurement
-FIRST_PX = (90.0, 30.0, 160.0)  # where most fields are measured: of 368 fields of six sets, N, N and N at the first, second and third
-MANY_CELLS, EVEN = 8, 0.3  # so many sure red cells of so small a spread measure from afar
-FROM_AFAR = (-0.3, 0.55)  # log of the scale looked at over the one measured: beyond, sizes are off by more than 15 %
+FIRST_PX = (90.0, 30.0, 160.0)  # in this order: red cells of 40-165, 9-40 and up to 230 px are found from them
 SURE = 0.5  # score of a cell that speaks for a scale not yet believed
-STRONG, CLOSE = (
-    1.0,
-    0.3,
-)  # evidence by which few cells are believed, of about the size of training; magnified texture has up to 2 at 9 px, 0.9 at 30 px and above
+MANY_CELLS, EVEN = 8, 0.3  # so many sure red cells, of so small a spread, measure from afar:
+FROM_AFAR = (-0.3, 0.55)  # log of the scale looked at over the one measured; beyond, sizes are off by up to 50 %
+CLOSE, STRONG = 0.3, 1.0  # fewer cells measure from near, with so much evidence: texture, magnified, has up to 0.9 at 30 px, 2 at 9 px
 MIN_CELLS = 4  # fewer red cells measure nothing
 REFINEMENTS = 2
 RED_CELL_UM = 7.5  # 7-8 µm
@@ -111,8 +112,9 @@ def _measure(image: Image, ruler: Ruler) -> Measuring:
 
 def _glance(image: Image, ruler: Ruler, px: float) -> Measuring:
     """The scale by one look, or by a second where the first points to; unknown where neither is strong."""
+    n_windows = N_COARSE
     for is_last in (False, True):
-        seen = yield from look(image, ruler, px, N_COARSE, whole_field=True)
+        seen = yield from look(image, ruler, px, n_windows, whole_field=True)
         red = cells(seen, (ruler.red,))  # type: ignore[arg-type]
         sure = boxes.diameters(red.boxes[red.scores >= SURE]) * (px / ruler.rbc_px)
         if len(sure) < MIN_CELLS:
@@ -125,7 +127,7 @@ def _glance(image: Image, ruler: Ruler, px: float) -> Measuring:
             return scale
         if is_last:
             break
-        px = _within(scale.rbc_px)
+        px, n_windows = _within(scale.rbc_px), N_COARSE if len(sure) >= 2 * MANY_CELLS else N_FINE  # few cells may be far between
     return UNKNOWN_SCALE
 
 

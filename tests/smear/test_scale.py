@@ -7,8 +7,8 @@ from datasets.painted import draw_style, paint_field
 from smear import boxes
 from smear import scale as scale_module
 from smear.ruler_looks import WINDOW_PX
-from smear.scale import WHITE_PER_RED, Ruler, estimate_scale, given_scale
-from smear.types import UNKNOWN_SCALE, Detections
+from smear.scale import WHITE_PER_RED, Ruler, estimate_scale, estimate_scales, given_scale, measured_again
+from smear.types import UNKNOWN_SCALE, Detections, Scale
 
 RULER = Ruler(rbc_px=48, red=1, white=(0,))
 
@@ -130,21 +130,109 @@ def test_detections_below_the_operating_point_do_not_count(blobs, paint):
     assert estimate_scale(image, Noisy(), ruler) == estimate_scale(image, blobs, ruler)
 
 
-def test_the_detector_is_asked_with_few_pixels(blobs, paint):
-    """The ruler must stay cheaper than the search itself, however large the field."""
-    seen = []
-    call = blobs.__call__
+class Counting:
+    """Another detector, and how many pixels each of its tiles had; its scores may be lowered."""
 
-    class Counting:
-        classes = blobs.classes
+    def __init__(self, detector, *, doubt: float = 1.0) -> None:
+        self.detector, self.doubt, self.classes = detector, doubt, detector.classes
+        self.pixels: list[int] = []
+
+    def __call__(self, tiles):
+        self.pixels += [tile.shape[0] * tile.shape[1] for tile in tiles]
+        return [Detections(d.boxes, d.scores * self.doubt, d.labels) for d in self.detector(tiles)]
+
+
+def by_all_candidates(image, detector, ruler):
+    """What the comparison of all scales says."""
+    measuring = scale_module._search(image, ruler)
+    answer = None
+    while True:
+        try:
+            answer = detector(measuring.send(answer))
+        except StopIteration as done:
+            return done.value
+
+
+@pytest.mark.parametrize("rbc_px", [25, 60, 80, 100])
+def test_an_ordinary_painted_field_costs_half_a_megapixel_at_most(rbc_px):
+    detector = KnowingDetector(painted_truth(rbc_px), (480, 640))
+    counting = Counting(detector)
+    scale = estimate_scale(detector.picture, counting, RULER)
+    assert 0 < sum(counting.pixels) < 0.5e6
+    assert scale.rbc_px == pytest.approx(by_all_candidates(detector.picture, detector, RULER).rbc_px, rel=0.1)
+
+
+def test_a_large_field_costs_no_more_than_a_small_one(blobs, paint):
+    counting = Counting(blobs)
+    estimate_scale(paint((2000, 2000), rbc_px=60, n_red=60), counting, RULER)
+    assert max(counting.pixels) <= 1.1 * WINDOW_PX**2
+    assert sum(counting.pixels) < 0.5e6
+
+
+@pytest.mark.parametrize("rbc_px", [25, 60])
+def test_a_field_of_doubtful_cells_is_measured_by_comparing_all_scales(rbc_px):
+    detector = KnowingDetector(painted_truth(rbc_px), (480, 640))
+    doubtful = Counting(detector, doubt=0.5)
+    scale = estimate_scale(detector.picture, doubtful, RULER)
+    assert scale.is_known
+    assert sum(doubtful.pixels) > 1e6
+    assert scale == by_all_candidates(detector.picture, doubtful, RULER)
+
+
+def test_a_blank_field_is_not_shown_to_the_detector(blobs):
+    counting = Counting(blobs)
+    assert estimate_scale(np.full((480, 640, 3), 230, np.uint8), counting, RULER) == UNKNOWN_SCALE
+    assert not counting.pixels
+
+
+def test_many_cells_of_the_wrong_size_are_a_direction_and_no_measurement():
+    """A detector that sees a quarter of the size of training wherever it looks is never believed by its first looks."""
+
+    class Chasing:
+        classes = ("WBC", "RBC")
 
         def __call__(self, tiles):
-            seen.extend(tile.shape[0] * tile.shape[1] for tile in tiles)
-            return call(tiles)
+            corners = np.array([[x, y, x + 12, y + 12] for x in range(10, 150, 25) for y in range(10, 100, 25)], np.float32)
+            return [Detections(corners, np.full(len(corners), 0.9), np.ones(len(corners), int)) for _ in tiles]
 
-    estimate_scale(paint((2000, 2000), rbc_px=60, n_red=60), Counting(), RULER)
-    assert max(seen) <= 1.1 * WINDOW_PX**2
-    assert sum(seen) <= 30 * WINDOW_PX**2
+    picture = KnowingDetector(Detections.empty(), (480, 640)).picture
+    counting = Counting(Chasing())
+    estimate_scale(picture, counting, RULER)
+    assert sum(counting.pixels) > 1e6
+
+
+def test_fields_measured_together_are_measured_as_if_alone(blobs, paint):
+    images = [paint((480, 480), rbc_px=px) for px in (20, 33, 60)] + [np.full((50, 60, 3), 230, np.uint8)]
+    images.insert(1, paint((480, 480), rbc_px=20, n_red=0, n_all=2, n_hem=2))
+    together = estimate_scales(images, blobs, RULER)
+    assert together == [estimate_scale(image, blobs, RULER) for image in images]
+    assert [s.source for s in together] == ["red cells", "white cells", "red cells", "red cells", "unknown"]
+    assert estimate_scales([], blobs, RULER) == []
+
+
+class TestMeasuredAgain:
+    RED = Detections(np.array([[10 + 60 * i, 100, 60 + 60 * i, 150] for i in range(6)], np.float32), np.full(6, 0.3), np.ones(6, np.int64))
+    ESTIMATE = Scale(45.0, 0.2, 5, "red cells")
+
+    def test_all_whole_cells_of_the_field_measure(self):
+        cut = Detections(np.array([[0, 10, 20, 60], [300, 455, 350, 480]], np.float32), np.full(2, 0.9), np.ones(2, np.int64))
+        doubtful = Detections(np.array([[300, 300, 310, 310]] * 9, np.float32), np.full(9, 0.2), np.ones(9, np.int64))
+        white = Detections(np.array([[200, 200, 300, 300]], np.float32), np.full(1, 0.9), np.zeros(1, np.int64))
+        found = Detections.concat([cut, doubtful, white, self.RED])
+        assert measured_again(found, (480, 640), self.ESTIMATE, RULER) == Scale(50.0, 0.0, 6, "red cells")
+
+    @pytest.mark.parametrize("found", [Detections.empty(), RED.take(np.arange(3))])
+    def test_too_few_cells_leave_the_estimate(self, found):
+        assert measured_again(found, (480, 640), self.ESTIMATE, RULER) == self.ESTIMATE
+
+    @pytest.mark.parametrize("scale", [given_scale(0.1), UNKNOWN_SCALE])
+    def test_what_was_not_measured_by_cells_stays(self, scale):
+        assert measured_again(self.RED, (480, 640), scale, RULER) == scale
+
+    def test_a_field_measured_by_white_cells_stays_so(self):
+        white = Detections(self.RED.boxes[:2], np.full(2, 0.9), np.zeros(2, np.int64))
+        scale = measured_again(Detections.concat([self.RED, white]), (480, 640), Scale(40.0, 0.1, 3, "white cells"), RULER)
+        assert scale == Scale(float(np.float32(50) / np.float32(WHITE_PER_RED)), 0.0, 2, "white cells")
 
 
 def test_a_detector_that_sees_cells_in_noise_does_not_set_the_scale_of_an_empty_field():
