@@ -7,9 +7,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from classification.mixing import mix_batch
 from classification.networks import Network
 from classification.settings import TrainSettings
-from classification.steps import autocast, cell_losses, choose_precision, learning_rate, parameter_groups, update_average
+from classification.steps import autocast, cell_losses, choose_precision, learning_rate, make_optimiser, penalty, update_average
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class Learner:
         """At the first step; the network moves to the device. Raises ConfigError as `choose_precision`."""
         precision = choose_precision(settings.precision, device)
         network = network.to(device, memory_format=torch.channels_last)
-        on_gpu = device.type == "cuda"  # fused: one launch there, and no question to the GPU whether a 16-bit gradient overflowed
-        optimiser = torch.optim.AdamW(parameter_groups(network, settings.optimiser.weight_decay), fused=on_gpu)
+        optimiser = make_optimiser(network, settings.optimiser, device)
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         return cls(network, optimiser, scaler, average, device, precision, settings)
@@ -47,17 +47,22 @@ class Learner:
         rate = learning_rate(number, self.settings, n_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        how = self.settings.optimiser
+        pictures, labels, weights = mix_batch(pictures, labels, weights, self.settings, number=number)
         with autocast(self.device, self.precision):
             logits = self.network(pictures)
-        each = cell_losses(logits, labels, smoothing=self.settings.optimiser.label_smoothing)
+        each = cell_losses(logits, labels, smoothing=how.label_smoothing)
         loss = (each * weights).mean()
+        if how.l1 or how.l2:
+            loss = loss + penalty(self.network.head, l1=how.l1, l2=how.l2)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.optimiser.clip_norm)
+        if how.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), how.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        update_average(self.average, self.network, decay=self.settings.optimiser.ema, step=number)
+        update_average(self.average, self.network, decay=how.ema, step=number)
         return loss.detach()
 
     def state(self) -> dict[str, Any]:

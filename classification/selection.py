@@ -17,7 +17,7 @@ from smear.metrics.classification import classification_metrics
 def validation_scores(
     logits: NDArray[np.float32], labels: NDArray[np.int64], stains: NDArray[np.str_], settings: TrainSettings
 ) -> dict[str, float]:
-    """Loss and areas of one epoch, not calibrated (which changes no order); `selected` is the one that `select` names.
+    """Loss and areas of one epoch, not calibrated (which changes no order); `selected`, higher is better, is the one that `select` names.
 
     Raises:
         ConfigError: the area that `select` names does not exist in this validation split.
@@ -34,6 +34,8 @@ def validation_scores(
         "worst_stain_auc": worst(stain_aucs(positive, scores, stains, min_cells=settings.min_cells)),
         "worst_pair_auc": worst(pair_aucs(positive, scores, stains, min_cells=settings.min_cells)),
     }
+    if settings.select == "val_loss":
+        return {**row, "selected": -row["val_loss"]}
     if not math.isfinite(row[settings.select]):
         raise ConfigError(
             f"select: {settings.select} does not exist: no stain of the validation split has {settings.min_cells} crops of each kind; "

@@ -8,14 +8,37 @@ from smear.config import Settings
 
 
 class Optimiser(Settings):
-    """AdamW with linear warm-up, then cosine decay to zero; `ema` keeps a running average of the weights (0: off)."""
+    """How weights follow the gradient; the default is AdamW with linear warm-up, then cosine decay to zero.
 
+    name: weight_decay is decoupled in "adamw" and an L2 term of the gradient in the others; momentum is that of "sgd".
+    schedule: after the warm-up, "cosine" to zero or "constant". l1, l2: added to the loss for every weight of the head's dense layers
+    but the last (of the only one, if there is one): l1 · |w| and l2 · w². clip_norm: of the whole gradient, 0: off. ema: keeps a running
+    average of the weights, which is what is validated and kept (0: off).
+    """
+
+    name: Literal["adamw", "adam", "adamax", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0, le=1)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: float = Field(0.05, ge=0, le=1)
+    l1: float = Field(0.0, ge=0, le=1)
+    l2: float = Field(0.0, ge=0, le=1)
     warmup_epochs: float = Field(1.0, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    clip_norm: float = Field(1.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     ema: float = Field(0.998, ge=0, lt=1)
+
+
+class Mix(Settings):
+    """Two crops of a batch in one, with a label that says how much of each; after augmentation, in training only.
+
+    mixup, cutmix: alpha of the Beta distribution that the share is drawn from, 0: off; of both, one is drawn for every batch.
+    p: share of the batches that are mixed.
+    """
+
+    mixup: float = Field(0.0, ge=0, le=10)
+    cutmix: float = Field(0.0, ge=0, le=10)
+    p: float = Field(1.0, ge=0, le=1)
 
 
 class Balance(Settings):
@@ -67,9 +90,11 @@ class Export(Settings):
 class TrainSettings(Settings):
     """One training run; the defaults are the LeukoDetect network without its augmentation (that stands in the config file).
 
-    select: what picks the best epoch and stops early, on the validation split. "val_auc": all cells together;
-    "worst_stain_auc": the worst stain that has both classes; "worst_pair_auc": the worst pair of stains, positives of one
-    against the rest of the other, defined even where each stain has one class. min_cells: fewer cells are no stain.
+    train_last: the head and so many of the last blocks of the backbone learn, the others stay as they were loaded; None: all learn.
+    segment: what lies outside the segmented cell or nucleus becomes black before anything else; not for a bundle.
+    select: what picks the best epoch and stops early, on the validation split. "val_auc": all cells together; "val_accuracy" and
+    "val_loss" likewise; "worst_stain_auc": the worst stain that has both classes; "worst_pair_auc": the worst pair of stains,
+    positives of one against the rest of the other, defined even where each stain has one class. min_cells: fewer cells are no stain.
     epoch_cells: cells drawn in one epoch; None: as many as the training split has. workers: who prepares batches ahead, threads beside
     a CPU and processes beside a GPU; 0: nobody, the loop waits. cache: share of the free memory that decoded crops may take; what does
     not fit is read again each time. Neither changes a result.
@@ -83,7 +108,9 @@ class TrainSettings(Settings):
     classes: tuple[str, ...] = Field(("ALL", "HEM"), min_length=2)
     label_column: str = "label"
     stain_column: str = "stain"
-    imgsz: int = Field(224, ge=64, le=1024)
+    train_last: int | None = Field(None, ge=0)
+    imgsz: int = Field(224, ge=16, le=1024)
+    segment: Literal["none", "cell", "nucleus"] = "none"
     normalise: Literal["unit", "imagenet", "minmax"] = "imagenet"
     epochs: int = Field(30, ge=1)
     batch: int = Field(32, ge=2)
@@ -96,7 +123,8 @@ class TrainSettings(Settings):
     optimiser: Optimiser = Optimiser()
     balance: Balance = Balance()
     holdout: Holdout = Holdout()
-    select: Literal["val_auc", "worst_stain_auc", "worst_pair_auc"] = "val_auc"
+    mix: Mix = Mix()
+    select: Literal["val_auc", "val_accuracy", "val_loss", "worst_stain_auc", "worst_pair_auc"] = "val_auc"
     min_cells: int = Field(10, ge=1)
     patience: int = Field(10, ge=1)
     review: Review = Review()

@@ -14,7 +14,7 @@ from torch.nn import functional
 from classification.batches import to_tensor
 from classification.networks import Network
 from classification.pictures import Pictures
-from classification.settings import TrainSettings
+from classification.settings import Optimiser, TrainSettings
 from smear.errors import ConfigError
 from smear.types import Image
 
@@ -68,21 +68,47 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def learning_rate(step: int, settings: TrainSettings, steps_per_epoch: int) -> float:
-    """Linear warm-up, then half a cosine to zero at the end of the last epoch; `step` counts from 0 over the whole run."""
+    """Linear warm-up, then constant or half a cosine to zero at the end of the last epoch; `step` counts from 0 over the whole run."""
     warmup = settings.optimiser.warmup_epochs * steps_per_epoch
     total = settings.epochs * steps_per_epoch
     if step < warmup:
         return settings.optimiser.lr * (step + 1) / (warmup + 1)
+    if settings.optimiser.schedule == "constant":
+        return settings.optimiser.lr
     return settings.optimiser.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
 
 
 def cell_losses(logits: Tensor, labels: Tensor, *, smoothing: float) -> Tensor:
-    """Cross-entropy of each cell, (B,) float32, from (B, 1) logits of class 0 or (B, C) logits; labels (B,) int64."""
+    """Cross-entropy of each cell, (B,) float32, from (B, 1) logits of class 0 or (B, C) logits.
+
+    Args:
+        labels: (B,) int64, or (B, C) float32 shares of the classes that sum to 1 (`classification.mixing`).
+    """
     logits = logits.float()
     if logits.shape[1] == 1:
-        target = (labels == 0).float() * (1 - smoothing) + smoothing / 2
+        first = labels[:, 0] if labels.ndim == 2 else (labels == 0).float()
+        target = first * (1 - smoothing) + smoothing / 2
         return functional.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none")
     return functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+
+
+def make_optimiser(network: nn.Module, settings: Optimiser, device: torch.device) -> torch.optim.Optimizer:
+    """The optimiser that the settings name, over the parameters that learn."""
+    groups = parameter_groups(network, settings.weight_decay)
+    on_gpu = device.type == "cuda"  # fused: one launch there, and no question to the GPU whether a 16-bit gradient overflowed
+    if settings.name == "adamax":  # has no fused form
+        return torch.optim.Adamax(groups, lr=settings.lr)
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=on_gpu)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.name]
+    return kind(groups, lr=settings.lr, fused=on_gpu)
+
+
+def penalty(head: nn.Module, *, l1: float, l2: float) -> Tensor:
+    """l1 · Σ|w| + l2 · Σw² over the weights of the head's dense layers but the last, or of the only one; a scalar on their device."""
+    dense = [layer.weight for layer in head.modules() if isinstance(layer, nn.Linear)]
+    kept = dense[:-1] or dense
+    return torch.stack([l1 * weight.abs().sum() + l2 * (weight * weight).sum() for weight in kept]).sum()
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from classification.pictures import Pictures
 from classification.recipes import Recipe
 from smear.errors import ModelError
 from smear.files import write_atomic
+from smear.report.records import jsonable
 from smear.types import Image
 
 FITTED = "fitted.json"  # in the folder of a saved system: its kind, and what that kind needs besides
@@ -140,7 +141,7 @@ def open_fitted(folder: Path) -> Fitted:
 def write_description(folder: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Write `fitted.json`; `content` holds plain values."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / FITTED, json.dumps({"kind": kind, **content}, indent=1) + "\n")
+    write_atomic(folder / FITTED, json.dumps(jsonable({"kind": kind, **content}), indent=1, allow_nan=False) + "\n")
 
 
 def read_description(folder: Path) -> dict[str, Any]:

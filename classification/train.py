@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,27 +12,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from classification import run_folder
 from classification.augment import build_augmentation
-from classification.batches import Batches, epoch_order, sample_weights
+from classification.batches import Batches
 from classification.calibration import fit_temperature, promises, review_threshold
 from classification.evaluate import write_predictions
 from classification.export import write_bundle
 from classification.learner import Learner
+from classification.loop import Lesson, Part, learn
 from classification.material import Material, prepare
-from classification.networks import HEADS, Network, build, load_weights
+from classification.networks import HEADS, Network, build, check_input, load_weights
 from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
 from classification.probabilities import to_probabilities
-from classification.selection import best_epoch, describe_predictions, has_stalled, validation_scores
+from classification.selection import best_epoch, describe_predictions
 from classification.settings import TrainSettings
 from classification.steps import choose_device, choose_precision, predict_logits, with_state
 from smear.config import load
-from smear.errors import ConfigError, SmearError, TrainingError
+from smear.errors import ConfigError, SmearError
 from smear.models import ModelCard
 from smear.review import CURVE
-from smear.watch import Watch, median_pace
+from smear.watch import median_pace
 
 N_PROBE = 64  # real crops on which the ONNX file is compared with torch
 FLAGS = ("model", "weights", "epochs", "batch", "imgsz", "device", "seed")
@@ -63,50 +62,26 @@ def train(
     device = choose_device(settings.device)
     choose_precision(settings.precision, device)  # a mistake here or in the next list is said before the pictures are read
     build_augmentation(settings.augment)
+    check_input(settings.model, settings.imgsz)
+    _refuse_what_a_bundle_cannot_do(settings)
     material = prepare(settings, data)
-    weights = sample_weights(material.labels[material.train], material.stains[material.train], settings.balance)
-    loss_weights = torch.ones(len(material.labels), device=device)
-    if settings.balance.how == "loss":
-        loss_weights[torch.from_numpy(material.train)] = torch.from_numpy(weights).float().to(device)
-    labels = torch.from_numpy(np.array(material.labels)).to(device)
-
     about = run_folder.describe_run(command, settings, material.table.about)
     torch.manual_seed(settings.seed)
     network = build(settings.model, settings.head, len(settings.classes), front=settings.front)
     if not (resume and (out / run_folder.LAST).exists()):
         load_weights(network, settings.weights, architecture=settings.model)
+    if settings.train_last is not None:
+        network.rest_all_but(settings.train_last)
     state = run_folder.start_run(out, settings, about, resume=resume)
     learner = Learner.of(network, settings, device)
-    history: list[dict[str, float]] = []
+    history = before = state["history"] if state is not None else []
     if state is not None:
-        history = state["history"]
         learner.load_state(state)
 
-    batches = Batches(material.pictures, settings, device)
-    n_cells = settings.epoch_cells or len(material.train)
-    n_steps = math.ceil(n_cells / settings.batch)
-    for epoch in range(len(history) + 1, settings.epochs + 1):
-        if has_stalled(history, settings.patience):
-            break
-        torch.manual_seed(settings.seed * 100_003 + epoch)  # dropout must not depend on where a run was resumed
-        order = material.train[epoch_order(weights, n_cells, balance=settings.balance, seed=settings.seed, epoch=epoch)]
-        losses: list[torch.Tensor] = []
-        network.train()
-        watch, shown = Watch(), {"desc": f"epoch {epoch}/{settings.epochs}", "total": n_steps, "leave": False, "disable": not progress}
-        for pictures, cells in tqdm(watch.items(batches.epoch(epoch, order)), **shown):
-            number = (epoch - 1) * n_steps + len(losses)
-            losses.append(learner.step(pictures, labels[cells], loss_weights[cells], number=number, n_steps=n_steps))
-            if len(losses) > 1:  # the loss of the step before: to ask for this one would let a GPU wait for its next step
-                _refuse_nan(losses[-2].item(), f"epoch {epoch}, step {len(losses) - 1}: the training loss", out, history)
-        _refuse_nan(losses[-1].item(), f"epoch {epoch}, step {len(losses)}: the training loss", out, history)
-        pace, train_loss = watch.pace(len(order)), float(np.mean(torch.stack(losses).cpu().numpy(), dtype=np.float64))
-
-        averaged = with_state(network, learner.average)
-        val_logits = predict_logits(averaged, material.pictures.part(material.val), settings.normalise, device, learner.precision)
-        scores = validation_scores(val_logits, material.labels[material.val], material.stains[material.val], settings)
-        _refuse_nan(scores["val_loss"], f"epoch {epoch}: the validation loss", out, history)
-        history = [*history, {"epoch": epoch, "lr": learner.optimiser.param_groups[0]["lr"], "train_loss": train_loss, **scores, **pace}]
-        if best_epoch(history) == epoch:
+    lesson = Lesson(_part(material, material.train), _part(material, material.val))
+    batches = Batches(lesson.train.pictures, settings, device)
+    for history in learn(learner, lesson, batches, history=before, progress=progress):
+        if best_epoch(history) == len(history):
             run_folder.write_best(out, learner.average)
         run_folder.write_checkpoint(out, {**learner.state(), "history": history})
         run_folder.write_history(out, history)
@@ -121,6 +96,17 @@ def train(
     throughput = {**median_pace(history), **how, "threads": batches.threads, "processes": batches.processes}
     run_folder.add_to_about(out, throughput=throughput)
     return _finish(best, material, settings, out, about={**about, "best_epoch": best_epoch(history), "throughput": throughput})
+
+
+def _part(material: Material, rows: NDArray[np.int64]) -> Part:
+    return Part(material.pictures.part(rows), material.labels[rows], material.stains[rows])
+
+
+def _refuse_what_a_bundle_cannot_do(settings: TrainSettings) -> None:
+    if settings.segment != "none":
+        raise ConfigError(f"segment: a bundle has no room for it, got {settings.segment!r}; fit such a system by classification.compare")
+    if settings.train_last is not None and settings.weights == "none":
+        raise ConfigError("train_last: what does not learn must have been learned before; give --weights, or train_last=null")
 
 
 def _finish(best: Network, material: Material, settings: TrainSettings, out: Path, *, about: dict[str, Any]) -> Trained:
@@ -171,12 +157,6 @@ def _finish(best: Network, material: Material, settings: TrainSettings, out: Pat
     probe = material.pictures[val[:: max(1, len(val) // N_PROBE)][:N_PROBE]]
     card = write_bundle(out / "bundle", best, card, probe, half=settings.export.half, safetensors=settings.export.safetensors)
     return Trained(card, labels[rows], held_out)
-
-
-def _refuse_nan(value: float, what: str, out: Path, history: Sequence[dict[str, float]]) -> None:
-    if not math.isfinite(value):
-        kept = f"epoch {len(history)} is kept in {out}" if history else "no epoch was finished"
-        raise TrainingError(f"{what} is {value}; stopped, {kept}; try a lower optimiser.lr or precision=float32")
 
 
 def parse(argv: Sequence[str] | None, *, prog: str, doc: str | None) -> argparse.Namespace:

@@ -30,6 +30,7 @@ HOME_OF = {
     "PIL": {"smear/images.py", "smear/regions.py"},
     "polars": {"smear/exports/parquet.py"},
     "ray": {"smear/engines/ray.py"},
+    "timm": {"classification/networks/timm_models.py"},
 }
 TORCH_ROOMS = ("detection/", "classification/", "benchmarks/", "smear/runtimes/torch", "smear/device_")
 PLAIN_PACKAGES = {"numpy"}  # all that the vocabulary may use

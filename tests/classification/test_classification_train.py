@@ -12,8 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from classification import learner, run_folder
-from classification import train as training
+from classification import learner, loop, run_folder
 from classification.networks import build
 from classification.train import Trained, main, train
 from smear.errors import AnnotationError, ConfigError, ModelError, TrainingError
@@ -212,13 +211,13 @@ def test_a_checkpoint_that_is_a_foreign_pickle_is_refused(tmp_path: Path, table:
 def test_training_stops_early_when_validation_has_stalled(
     tmp_path: Path, table: Path, smoke: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, found = training.validation_scores, []
+    real, found = loop.validation_scores, []
 
     def stalled(*args: object) -> dict[str, float]:
         found.append(real(*args) if not found else found[0])
         return found[-1]
 
-    monkeypatch.setattr(training, "validation_scores", stalled)
+    monkeypatch.setattr(loop, "validation_scores", stalled)
     train(smoke(epochs=9, patience=2), [table], tmp_path / "out")
     assert len(found) == 3
 
