@@ -136,18 +136,21 @@ def scripts(bench: Bench, kind: Kind, exports: Sequence[str]) -> dict[str, peers
     checkpoint, plan = _checkpoint(bench), bench.plan
     assert plan.ruler is not None
     assert bench.opened.classifier is not None
+    device = peers.best_device()
     network = peers.network_of(bench.opened.classifier)
     size = peers.input_size(kind.shape_hw, plan.ruler.rbc_px / RBC_PX)
 
-    def script(weights: Path, imgsz: int | tuple[int, int]) -> peers.Written:
+    def script(weights: Path, imgsz: int | tuple[int, int], device: str) -> peers.Written:
         assert bench.opened.classifier is not None
-        model = peers.open_ultralytics(weights)
-        return peers.Written(model, network, bench.opened.detector, bench.opened.classifier, imgsz, plan.confidence, plan.iou)
+        model, labels = peers.open_ultralytics(weights), network.to(device)
+        return peers.Written(model, labels, bench.opened.detector, bench.opened.classifier, imgsz, plan.confidence, plan.iou, device)
 
-    made = {SCRIPT: script(checkpoint, max(size))}
+    made = {SCRIPT: script(checkpoint, max(size), device)}
     if max(size) > SMALLER_PX:
-        made[f"{SCRIPT}, {SMALLER_PX} px"] = script(checkpoint, SMALLER_PX)
-    return made | {f"{SCRIPT}, {name} export": script(peers.export(checkpoint, name, size), size) for name in exports}
+        made[f"{SCRIPT}, {SMALLER_PX} px"] = script(checkpoint, SMALLER_PX, device)
+    if device != "cpu":  # ultralytics' exports are those of a CPU
+        return made
+    return made | {f"{SCRIPT}, {name} export": script(peers.export(checkpoint, name, size), size, device) for name in exports}
 
 
 def _checkpoint(bench: Bench) -> Path:

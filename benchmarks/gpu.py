@@ -55,14 +55,15 @@ def measure(bench: Bench, kinds: tuple[Kind, ...]) -> dict[str, Any]:
 
     if not torch.cuda.is_available():
         return {"skipped": SKIPPED}
-    return {kind.name: _measure(bench, kind, torch.cuda.utilization) for kind in kinds}
+    return {kind.name: measure_on("cuda", bench, kind, sample=torch.cuda.utilization, n_fields=N_FIELDS) for kind in kinds}
 
 
-def _measure(bench: Bench, kind: Kind, sample: Callable[[], float]) -> dict[str, Any]:
-    fields = repeated(bench.fields(kind), N_FIELDS)
+def measure_on(device: str, bench: Bench, kind: Kind, *, sample: Callable[[], float], n_fields: int) -> dict[str, Any]:
+    """One kind of field on one device; `sample` says in percent how busy it is."""
+    fields = repeated(bench.fields(kind), n_fields)
     out = bench.out / "runs" / "gpu"
-    line = open_line(out / "given", runtime=bench.runtime, device="cuda")
-    measured = open_line(out / "measured", runtime=bench.runtime, device="cuda", given=False)
+    line = open_line(out / "given", runtime=bench.runtime, device=device)
+    measured = open_line(out / "measured", runtime=bench.runtime, device=device, given=False, networks=line.networks)
     networks = bare_networks(line, fields)
     with watched(sample) as busy:
         line(fields)

@@ -68,8 +68,13 @@ def export(checkpoint: Path, kind: str, shape_hw: tuple[int, int]) -> Path:
     return wanted
 
 
+def best_device() -> str:
+    """The first CUDA device, or the CPU: what a script would take."""
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
 def network_of(bundle: Bundle) -> torch.nn.Module:
-    """The bundle's classifier as a PyTorch module in float32."""
+    """The bundle's classifier as a PyTorch module in float32, on the CPU."""
     card = bundle.card
     about = card.training.get("network", {})
     network = build(card.architecture, about.get("head", "leukodetect"), len(card.classes), front=about.get("front", "none"))
@@ -84,6 +89,7 @@ class Written:
     Args:
         imgsz: of ultralytics: the longer side, or (height, width) of an export.
         confidence, iou: the same as ours.
+        device: of both networks, as torch names it.
     """
 
     model: Any
@@ -93,6 +99,7 @@ class Written:
     imgsz: int | tuple[int, int]
     confidence: float
     iou: float
+    device: str = "cpu"
 
     def __call__(self, fields: Sequence[Field], table: Path) -> list[Found]:
         torch.set_num_threads(n_cores())
@@ -104,21 +111,22 @@ class Written:
         return found
 
     def _one(self, field: Field, rows: Any) -> Found:
-        options = {"conf": self.confidence, "iou": self.iou, "max_det": MAX_CELLS, "device": "cpu", "verbose": False}
+        options = {"conf": self.confidence, "iou": self.iou, "max_det": MAX_CELLS, "device": self.device, "verbose": False}
         result = self.model.predict(str(field.path), imgsz=self.imgsz, **options)[0]
-        boxes, labels = result.boxes.xyxy.numpy(), result.boxes.cls.numpy().astype(int)
+        answer = result.boxes.cpu()
+        boxes, labels = answer.xyxy.numpy(), answer.cls.numpy().astype(int)
         chances = []
         for box, label in zip(boxes, labels, strict=True):
             if label not in white_labels(self.detector.card):
                 continue
             chances.append(self._label(_cut(result.orig_img, box, self.classifier.card.input_px)))
             rows.writerow([field.id, *box.round(1), chances[-1]])
-        return Found(Detections(boxes, np.minimum(result.boxes.conf.numpy(), 1), labels), tuple(chances))
+        return Found(Detections(boxes, np.minimum(answer.conf.numpy(), 1), labels), tuple(chances))
 
     def _label(self, crop: NDArray[np.uint8]) -> float:
         pixels = (cv2.cvtColor(crop, cv2.COLOR_BGR2RGB).astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
         with torch.inference_mode():
-            logit = self.network(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
+            logit = self.network(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].to(self.device))
         return float(torch.sigmoid(logit / self.classifier.card.temperature)[0, 0])
 
 
@@ -138,7 +146,7 @@ class Sliced:
             "ultralytics",
             model=open_ultralytics(checkpoint),
             confidence_threshold=confidence,
-            device="cpu",
+            device=best_device(),
             image_size=slice_px,
         )
         return cls(model, slice_px, overlap_px)

@@ -106,10 +106,11 @@ def _gpu(found: Mapping[str, Any]) -> str:
         return f"{found['skipped']}."
     rows = []
     for kind, one in found.items():
-        rows += [(kind, name, _spread(s)) for name, s in one["fields_per_second"].items()]
+        rows += [(kind, f"fields per second, {name}", _spread(s)) for name, s in one["fields_per_second"].items()]
         rows += [(kind, f"share of the bare `{one['slowest']}`", _spread(one["fraction_of_ceiling"]))]
-        rows += [(kind, "share of the time that the device is busy", f"{one['device_busy']:.2f}")]
-    return _table(("", "", "fields per second"), rows)
+        busy = "unknown" if one["device_busy"] is None else f"{one['device_busy']:.2f}"
+        rows += [(kind, "share of the time that the device is busy", busy)]
+    return _table(("", "", "median (extremes)"), rows)
 
 
 def _spread(found: Mapping[str, Any]) -> str:

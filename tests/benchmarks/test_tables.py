@@ -63,7 +63,7 @@ def test_a_skipped_gpu_is_said() -> None:
 def test_a_gpu_is_shown_with_its_share_and_how_busy_it_was() -> None:
     one = {"fields_per_second": {"given": told(300)}, "slowest": "detect", "fraction_of_ceiling": told(0.6), "device_busy": 0.7}
     text = render({**REPORT, "gpu": {"small": one}})
-    assert "| small | given | 300 |" in text
+    assert "| small | fields per second, given | 300 |" in text
     assert "| small | share of the bare `detect` | 0.6 |" in text
 
 
