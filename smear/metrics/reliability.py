@@ -28,7 +28,7 @@ def reliability(is_true: NDArray[np.bool_], stated: NDArray[np.floating], *, n_b
         ValueError: shapes differ, or a probability is outside [0, 1].
     """
     truth, p = _checked(is_true, stated)
-    which = _bins(p, n_bins)
+    which = bins_of(p, n_bins)
     n = np.bincount(which, minlength=n_bins)
     used = np.flatnonzero(n)
     hits = np.bincount(which, weights=truth, minlength=n_bins)
@@ -55,7 +55,7 @@ def calibration_error(is_true: NDArray[np.bool_], stated: NDArray[np.floating], 
     truth, p = _checked(is_true, stated)
     if not len(p):
         return math.nan
-    return float(np.abs(np.bincount(_bins(p, n_bins), weights=p - truth, minlength=n_bins)).sum() / len(p))
+    return float(np.abs(np.bincount(bins_of(p, n_bins), weights=p - truth, minlength=n_bins)).sum() / len(p))
 
 
 def brier_score(is_true: NDArray[np.bool_], stated: NDArray[np.floating]) -> float:
@@ -67,7 +67,8 @@ def brier_score(is_true: NDArray[np.bool_], stated: NDArray[np.floating]) -> flo
     return float(((p - truth) ** 2).mean()) if len(p) else math.nan
 
 
-def _bins(stated: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
+def bins_of(stated: NDArray[np.float64], n_bins: int = N_BINS) -> NDArray[np.int64]:
+    """(N,) the bin of each probability, as `reliability` says."""
     return np.clip(np.ceil(stated * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
 
 
