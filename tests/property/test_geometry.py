@@ -69,10 +69,10 @@ def test_the_same_request_gives_the_same_tiles(plan):
 
 
 def scatter(rng, shape_hw, largest, n) -> np.ndarray:
-    """Cells of 8 px to `largest` inside the field, no two closer than their sizes: (N, 4)."""
+    """Cells of four jitters to `largest` inside the field, no two closer than their sizes: (N, 4)."""
     placed: list[np.ndarray] = []
     for _ in range(n):
-        size = rng.uniform(8, largest, 2)
+        size = rng.uniform(4 * JITTER_PX, largest, 2)
         if (size >= shape_hw[::-1]).any():
             continue
         corner = rng.uniform(0, np.array(shape_hw[::-1]) - size)
@@ -100,7 +100,7 @@ def seen_by(tile, truth, labels, rng) -> Detections:
 def test_no_cell_is_lost_and_none_is_doubled_at_a_seam(seed, shape_hw, tile_px, share, snug):
     overlap_px = int(tile_px * share)
     largest = overlap_px - 2 * SLACK_PX
-    if largest < 9:
+    if largest <= 4 * JITTER_PX:
         return
     rng = np.random.default_rng(seed)
     truth = scatter(rng, shape_hw, largest, 40)
