@@ -163,12 +163,12 @@ def parse(argv: Sequence[str] | None, *, prog: str, doc: str | None) -> argparse
     """The flags of a training, named as ultralytics users know them."""
     parser = argparse.ArgumentParser(prog=prog, description=doc)
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="CROPS.CSV", help="one crops table or more, used together")
-    parser.add_argument("--model", help="densenet121, efficientnet_b3")
+    parser.add_argument("--model", help="densenet121, efficientnet_b3, resnet50 or any other backbone")
     parser.add_argument("--weights", help="none, imagenet (downloaded once), or a .safetensors file")
     for name, meaning in (("epochs", "at most"), ("batch", "crops a step"), ("imgsz", "side of a crop, pixels"), ("seed", "of everything")):
         parser.add_argument(f"--{name}", type=int, help=meaning)
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1")
-    parser.add_argument("--config", type=Path, help="for example configs/classify.yaml")
+    parser.add_argument("--config", type=Path, help="for example configs/classify.yaml, or a recipe of configs/papers/")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. optimiser.lr=0.0005")
     parser.add_argument("--out", type=Path, default=Path("runs/classify"))
     parser.add_argument("--resume", action="store_true", help="continue the run in --out with the settings that it began with")
@@ -176,9 +176,9 @@ def parse(argv: Sequence[str] | None, *, prog: str, doc: str | None) -> argparse
 
 
 def resolve(options: argparse.Namespace, *, config: Path | None) -> TrainSettings:
-    """Config file, then flags, then `--set`: the later one wins."""
+    """Config file, or the network of a recipe, then flags, then `--set`: the later one wins."""
     flags = [f"{name}={json.dumps(getattr(options, name))}" for name in FLAGS if getattr(options, name) is not None]
-    return load(config, TrainSettings, [*flags, *options.set])
+    return load(config, TrainSettings, [*flags, *options.set], section="network")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,15 +36,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def load(path: Path | None, model: type[M], overrides: Sequence[str] = ()) -> M:
+def load(path: Path | None, model: type[M], overrides: Sequence[str] = (), *, section: str | None = None) -> M:
     """Read a YAML file (None: the defaults), apply `a.b=value` overrides in order, and check the whole.
 
     Values of overrides are YAML too: `training.epochs=3`, `classes=[WBC, RBC]`, `device=null`.
+
+    Args:
+        section: where the file has a mapping of that name, only this is read; the rest of it is about something else.
 
     Raises:
         ConfigError: the file is missing or not YAML, a key is unknown, given twice or missing, or a value is out of range.
     """
     content = _read_yaml(Path(path)) if path is not None else {}
+    content = content[section] if section and isinstance(content.get(section), dict) else content
     set_keys = []
     for override in overrides:
         keys, value = _parse_override(override)

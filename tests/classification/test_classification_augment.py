@@ -8,7 +8,8 @@ from classification.augment import FROM_ALBUMENTATIONS, OURS, build_augmentation
 from smear.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ["configs/classify.yaml", "configs/papers/leukodetect_densenet121.yaml", "configs/papers/compact_net_efficientnet_b3.yaml"]
+PAPERS = ("configs/papers/leukodetect/leukodetect.yaml", "configs/papers/compact_net/compact_net.yaml")
+CONFIGS = ["configs/classify.yaml", *PAPERS]
 
 
 def picture(seed: int = 0, size: int = 64) -> np.ndarray:
@@ -16,7 +17,8 @@ def picture(seed: int = 0, size: int = 64) -> np.ndarray:
 
 
 def steps_of(config: str) -> list[dict]:
-    return yaml.safe_load((ROOT / config).read_text())["augment"]
+    content = yaml.safe_load((ROOT / config).read_text())
+    return content.get("network", content)["augment"]
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -82,7 +82,10 @@ class TestStainJitter:
         assert (again.mix, again.gain, again.white, again.p) == (0.3, 0.1, 0.05, 0.4)
 
 
-@pytest.mark.parametrize("name", ["detect.yaml", "smoke/detect.yaml", "papers/yolov5x6.yaml"])
+PAPERS = ["papers/compact_net/detectors/yolov5x6.yaml", "papers/compact_net/detectors/yolov8x.yaml"]
+
+
+@pytest.mark.parametrize("name", ["detect.yaml", "smoke/detect.yaml", *PAPERS])
 def test_every_shipped_recipe_can_be_built(name):
     from pathlib import Path
 
