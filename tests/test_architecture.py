@@ -23,12 +23,13 @@ MAY_USE_TOO = {"smear/build.py": {"detection", "classification"}}
 HOME_OF = {
     "ultralytics": {"detection/yolo.py"},
     "sahi": set(),
+    "skimage": {"classification/features/lbp.py"},
     "albumentations": {"detection/augment.py", "classification/augment.py"},
     "roboflow": {"datasets/roboflow.py"},
     "onnxruntime": {"smear/runtimes/onnx.py", "smear/quantise.py"},
     "openvino": {"smear/runtimes/openvino.py"},
     "PIL": {"smear/images.py", "smear/regions.py"},
-    "polars": {"smear/exports/parquet.py"},
+    "polars": {"smear/exports/parquet.py", "classification/features/parquet.py"},
     "ray": {"smear/engines/ray.py"},
     "timm": {"classification/networks/timm_models.py"},
 }
