@@ -153,6 +153,14 @@ def read_crop(path: Path, *, size: int) -> Image:
     return _read(path, size=size)[0]
 
 
+def read_checked(path: Path) -> tuple[Image, bytes]:
+    """One crop as it is, (S, S, 3) uint8, and the digest of its pixels; raises as `each_crop`."""
+    image = read_image(path)
+    if image.shape[0] != image.shape[1]:
+        raise AnnotationError(f"{path}: a crop must be square, got {image.shape[1]}×{image.shape[0]} pixels")
+    return image, hashlib.sha256(image.tobytes()).digest()
+
+
 def resize_crop(image: Image, *, size: int) -> Image:
     """(S, S, 3) → (size, size, 3) uint8: area-averaged when larger, bilinear when smaller."""
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR)
@@ -160,10 +168,8 @@ def resize_crop(image: Image, *, size: int) -> Image:
 
 def _read(path: Path, *, size: int) -> tuple[Image, bytes]:
     """The crop at (size, size, 3), and the digest of its pixels as they were."""
-    image = read_image(path)
-    if image.shape[0] != image.shape[1]:
-        raise AnnotationError(f"{path}: a crop must be square, got {image.shape[1]}×{image.shape[0]} pixels")
-    return resize_crop(image, size=size), hashlib.sha256(image.tobytes()).digest()
+    image, digest = read_checked(path)
+    return resize_crop(image, size=size), digest
 
 
 def _rows(table: Path, label_column: str) -> Iterator[tuple[int, dict[str, str]]]:

@@ -95,9 +95,20 @@ def paired_bootstrap(
         one, other = old(index), new(index)
         for name in names:
             draws[name].append(other[name] - one[name])
-    how = f"{confidence:.0%} paired percentile bootstrap over {len(members)} {unit}s"
-    ends = {name: _ends(np.array(draws[name], np.float64), confidence) for name in names}
-    return {name: Difference(float(before[name]), float(after[name]), *ends[name], len(members), how) for name in names}
+    return {
+        name: difference_of(
+            before[name], after[name], np.array(draws[name], np.float64), n_groups=len(members), confidence=confidence, unit=unit
+        )
+        for name in names
+    }
+
+
+def difference_of(
+    old: float, new: float, draws: NDArray[np.float64], *, n_groups: int, confidence: float = 0.95, unit: str = "group"
+) -> Difference:
+    """The difference with its percentile interval from (R,) resampled values of new - old, NaN where undefined."""
+    how = f"{confidence:.0%} paired percentile bootstrap over {n_groups} {unit}s"
+    return Difference(float(old), float(new), *_ends(draws, confidence), n_groups, how)
 
 
 def mcnemar(n_fixed: int, n_broken: int) -> float:

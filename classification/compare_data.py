@@ -1,0 +1,168 @@
+"""The crops that systems are compared on: read and looked at once, what cannot be read dropped by name, each with its group."""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classification.crops import GROUPS, CropTable, read_checked, read_crops
+from classification.folds import choose_rows
+from classification.systems import Cells
+from smear.errors import AnnotationError, ConfigError, SmearError
+from smear.line import ahead, n_cores
+from smear.types import Image
+
+POSITIVE = "ALL"  # comes first among the classes where there is one of this name
+FINER = ("patient", "slide", "group", "field")  # what stands in for a group that is not known: the next of these that is
+N_TIMED = 32  # crops on which systems are timed
+
+
+@dataclass(frozen=True)
+class Bench:
+    """N crops that can be read, and what is known of them.
+
+    groups (N,) str, of kind `unit`: crops of one are not independent. dropped: one entry a crop that was left out, `file` and `error`.
+    digest: of names, labels, groups and pixels; another one means other crops. timed (M, S, S, 3): the first `N_TIMED` crops of the
+    commonest size, to time systems without reading files.
+    """
+
+    table: CropTable
+    groups: NDArray[np.str_]
+    unit: str
+    dropped: tuple[dict[str, str], ...]
+    warnings: tuple[str, ...]
+    digest: str
+    timed: Image
+
+    @property
+    def cells(self) -> Cells:
+        return Cells.of_table(self.table, self.groups)
+
+    @property
+    def files(self) -> list[str]:
+        """A name for each crop: its file as the table has it, behind its source if there are several."""
+        sources, files = self.table.column("source").tolist(), self.table.column("file").tolist()
+        return files if len(set(sources)) < 2 else [f"{source}/{file}" for source, file in zip(sources, files, strict=True)]
+
+
+def read_bench(
+    data: Sequence[Path],
+    *,
+    classes: Sequence[str] = (),
+    label_column: str = "label",
+    group: str = "group",
+    max_cells: int | None = None,
+    seed: int = 0,
+    watch: Callable[[Iterable[Any], int], Iterable[Any]] = lambda crops, n: crops,
+) -> Bench:
+    """Read tables and decode every crop once.
+
+    The `split` column of the tables plays no role, so crops of all three are compared on.
+
+    Args:
+        classes: in this order, the first is the positive one; none: those of the table, `POSITIVE` first, then by name.
+        group: column that says which crops belong together; where a crop has no value, the next of `FINER` stands in.
+        max_cells: at most so many crops, every group keeping its share. watch: wraps the n crops that are read, for a progress bar.
+
+    Raises:
+        AnnotationError: a table is malformed, or no crop can be read.
+        ConfigError: there is no such column, or nothing in it.
+    """
+    table = read_crops(data, classes or _classes(data, label_column), label_column=label_column)
+    if not len(table):
+        raise AnnotationError(f"{', '.join(map(str, data))}: holds no crops")
+    groups, told = crop_groups(table, group)
+    rows = choose_rows(groups, most=max_cells or len(table), seed=seed)
+    if len(rows) < len(table):
+        told.append(f"{len(rows)} of {len(table)} crops were drawn, seed {seed}")
+    table, groups = table.take(rows), groups[rows]
+    looked = list(watch(ahead(_look, table.paths, threads=n_cores()), len(table)))
+    good = np.array([error is None for _, _, error in looked], bool)
+    files = table.column("file").tolist()
+    dropped = tuple({"file": file, "error": str(error)} for file, (*_, error) in zip(files, looked, strict=True) if error is not None)
+    if not good.any():
+        raise AnnotationError(f"{', '.join(map(str, data))}: no crop can be read; the first: {dropped[0]['error']}")
+    if dropped:
+        told.append(f"{len(dropped)} of {len(files)} crops cannot be read and were left out, the first: {dropped[0]['error']}")
+    digests = [digest for _, digest, error in looked if error is None]
+    table, groups = table.take(good), groups[good]
+    told += _twins(digests, table, groups, group)
+    timed = _timed(table, [size for size, _, error in looked if error is None])
+    return Bench(table, groups, group, dropped, tuple(told), _digest(table, groups, digests), timed)
+
+
+def crop_groups(table: CropTable, column: str) -> tuple[NDArray[np.str_], list[str]]:
+    """(N,) `source/value` of each crop's group, and warnings.
+
+    Raises:
+        ConfigError: the tables have no such column, or nothing in it; the message says which columns would do.
+    """
+    values = table.column(column)
+    known = [name for name in GROUPS if (table.column(name) != "").any()]
+    if column not in table.columns:
+        raise ConfigError(f"--group: there is no column {column!r}; group by one of {', '.join(known) or 'a column of your own'}")
+    if not (values != "").any():
+        raise ConfigError(f"--group: column {column!r} is empty; group by one of {', '.join(known) or 'a column of your own'}")
+    finer = FINER[FINER.index(column) + 1 :] if column in FINER else FINER[1:]
+    named, told = values.astype(object), []
+    for name in (*finer, "file"):
+        missing = (named == "") & (table.column(name) != "")
+        if missing.any():
+            told.append(f"{int(missing.sum())} of {len(table)} crops have no {column}; their {name} stands in")
+        named[missing] = [f"{name} {value}" for value in table.column(name)[missing]]
+    return np.array([f"{source}/{name}" for source, name in zip(table.column("source"), named, strict=True)], np.str_), told
+
+
+def _look(path: Path) -> tuple[int, bytes, str | None]:
+    """Side, digest of the pixels, and why it cannot be used."""
+    try:
+        image, digest = read_checked(path)
+    except SmearError as error:
+        return 0, b"", str(error)
+    return image.shape[0], digest, None
+
+
+def _timed(table: CropTable, sizes: Sequence[int]) -> Image:
+    size = int(np.bincount(sizes).argmax())
+    rows = [i for i, side in enumerate(sizes) if side == size][:N_TIMED]
+    return np.stack([read_checked(table.paths[i])[0] for i in rows])
+
+
+def _twins(digests: Sequence[bytes], table: CropTable, groups: NDArray[np.str_], unit: str) -> list[str]:
+    """Warnings about pictures that are there twice, in two groups or under two labels."""
+    first: dict[bytes, int] = {}
+    pairs = [(first.setdefault(digest, i), i) for i, digest in enumerate(digests)]
+    files, told = table.column("file").tolist(), []
+    for what, values in ((f"in two {unit}s", groups), ("under two labels", table.labels)):
+        found = [(a, b) for a, b in pairs if values[a] != values[b]]
+        if found:
+            a, b = found[0]
+            told.append(f"{len(found)} crops are the same picture as another {what}, {files[a]} and {files[b]} for one")
+    return told
+
+
+def _digest(table: CropTable, groups: NDArray[np.str_], digests: Sequence[bytes]) -> str:
+    found = hashlib.sha256(repr((table.classes, table.labels.tolist(), groups.tolist(), table.column("file").tolist())).encode())
+    found.update(b"".join(digests))
+    return found.hexdigest()
+
+
+def _classes(data: Sequence[Path], label_column: str) -> tuple[str, ...]:
+    names: set[str] = set()
+    for table in map(Path, data):
+        try:
+            with table.open(newline="", encoding="utf-8") as file:
+                names.update(row.get(label_column) or "" for row in csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue  # `read_crops` says it better
+    names.discard("")
+    if len(names) == 1:
+        raise AnnotationError(
+            f"{', '.join(map(str, data))}: {label_column}: all crops are {names.pop()!r}; systems need two classes to tell apart"
+        )
+    return tuple(sorted(names, key=lambda name: (name != POSITIVE, name)))
