@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -67,8 +67,9 @@ class Classical(Settings):
     """Features of a crop, then a model that is no deep network.
 
     imgsz: side to which crops are brought first, pixels; None: as for the feature command. blur: side of a median filter on the
-    crops, 0: none. scale: how features are brought to one range, learned in the training part. balance: in the training part only,
-    on features. search: over `space` (parameter → values), by group-disjoint inner folds; `trials` of "bayes".
+    crops, 0: none. scale: how features are brought to one range; pca: then so many components, or as many as keep that share of the
+    variance; both are learned in the training part. balance: in the training part only, on features. search: over `space` (parameter →
+    values), by group-disjoint inner folds; `trials` of "bayes".
     """
 
     features: tuple[Family, ...] = Field(min_length=1)
@@ -77,6 +78,7 @@ class Classical(Settings):
     grey: bool = False
     blur: Literal[0, 3, 5, 7] = 0
     scale: Literal["none", "standard", "minmax"] = "standard"
+    pca: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
     balance: Literal["none", "smote", "under"] = "none"
     search: Literal["none", "grid", "bayes"] = "none"
     space: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
@@ -137,12 +139,11 @@ def all_recipes(folder: Path = FOLDER) -> dict[str, Recipe]:
         raise ConfigError(f"{folder}: has no recipes; run from a checkout of the project")
     papers = get_args(Paper)
     ordered = sorted(found.values(), key=lambda each: (papers.index(each.paper), each.name != each.paper, each.name))
+    singles = {name: recipe for name, recipe in found.items() if recipe.kind != "ensemble"}
     for recipe in ordered:
         for member in recipe.ensemble.members if recipe.ensemble else ():
-            if member not in found or member == recipe.name or found[member].kind == "ensemble":
-                raise ConfigError(
-                    f"{recipe.name}: ensemble.members: {member!r} is not a recipe that can be a member{_close(member, found)}"
-                )
+            if member not in singles:
+                raise ConfigError(f"{recipe.name}: ensemble.members: {member!r} is no system that can be one{_close(member, singles)}")
     return {recipe.name: recipe for recipe in ordered}
 
 

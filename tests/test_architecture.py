@@ -31,6 +31,9 @@ HOME_OF = {
     "PIL": {"smear/images.py", "smear/regions.py"},
     "polars": {"smear/exports/parquet.py", "classification/features/parquet.py"},
     "ray": {"smear/engines/ray.py"},
+    "imblearn": {"classification/classical/balance.py"},
+    "optuna": {"classification/classical/search.py"},
+    "skops": {"classification/classical/saving.py"},
     "timm": {"classification/networks/timm_models.py"},
 }
 TORCH_ROOMS = ("detection/", "classification/", "benchmarks/", "smear/runtimes/torch", "smear/device_")

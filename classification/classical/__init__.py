@@ -1,0 +1,1 @@
+"""The classical systems of the papers: features of a crop, then a model of scikit-learn."""
