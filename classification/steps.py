@@ -118,7 +118,8 @@ def update_average(average: Mapping[str, Tensor], network: nn.Module, *, decay: 
     In place, against the house rule: a copy of every weight at every step would cost more than the step.
     """
     kept = min(decay, (1 + step) / (10 + step))
-    floats, counts = [], []
+    floats: list[tuple[Tensor, Tensor]] = []
+    counts: list[tuple[Tensor, Tensor]] = []
     for name, value in network.state_dict().items():
         (floats if value.is_floating_point() else counts).append((average[name], value))
     torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - kept)  # one launch on a GPU, not 600

@@ -35,6 +35,16 @@ def _densenet121() -> nn.Module:
     return features
 
 
+def _vgg(layers: str) -> nn.Module:
+    """A VGG's convolutions alone, begun as torchvision begins them; its 120 million dense weights would cost a second to draw."""
+    features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs[layers])
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return features
+
+
 def _resnet(name: str) -> nn.Module:
     """All of a residual network before its pooling, under torchvision's names."""
     whole = torchvision.models.get_model(name, weights=None)
@@ -63,8 +73,8 @@ BACKBONES: dict[str, Backbone] = {
     "mobilenet_v2": Backbone(partial(_features_of, "mobilenet_v2"), 1280, "MobileNet_V2_Weights.IMAGENET1K_V1"),
     "resnet18": Backbone(partial(_resnet, "resnet18"), 512, "ResNet18_Weights.IMAGENET1K_V1"),
     "resnet50": Backbone(partial(_resnet, "resnet50"), 2048, "ResNet50_Weights.IMAGENET1K_V1"),
-    "vgg16": Backbone(partial(_features_of, "vgg16"), 512, "VGG16_Weights.IMAGENET1K_V1"),
-    "vgg19": Backbone(partial(_features_of, "vgg19"), 512, "VGG19_Weights.IMAGENET1K_V1"),
+    "vgg16": Backbone(partial(_vgg, "D"), 512, "VGG16_Weights.IMAGENET1K_V1"),
+    "vgg19": Backbone(partial(_vgg, "E"), 512, "VGG19_Weights.IMAGENET1K_V1"),
     "alexnet": Backbone(partial(_features_of, "alexnet"), 256, "AlexNet_Weights.IMAGENET1K_V1", min_px=63),
     "efficientnet_b0": Backbone(partial(_features_of, "efficientnet_b0"), 1280, "EfficientNet_B0_Weights.IMAGENET1K_V1"),
     "efficientnet_b2": Backbone(partial(_features_of, "efficientnet_b2"), 1408, "EfficientNet_B2_Weights.IMAGENET1K_V1"),

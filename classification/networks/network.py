@@ -26,6 +26,7 @@ class Network(nn.Module):
         """
         blocks = [child for child in self.features.children() if any(True for _ in child.parameters())]
         self._resting = tuple(blocks[: max(0, len(blocks) - last)])
+        self.features.requires_grad_(True)
         for block in self._resting:
             block.requires_grad_(False)
         self.train(self.training)

@@ -10,6 +10,7 @@ import pytest
 
 from classification import train as training
 from classification.settings import TrainSettings
+from classification.systems import Cells
 from classification.train import Trained, train
 from smear.images import write_image
 
@@ -54,6 +55,19 @@ def make_settings(**changes: object) -> TrainSettings:
     network = {"model": "tiny", "imgsz": 64, "epochs": 2, "batch": 8, "normalise": "unit", "precision": "float32", "device": "cpu"}
     teaching = {"optimiser": {"lr": 0.01, "warmup_epochs": 0, "ema": 0.5}, "min_cells": 2, "augment": [{"name": "move"}]}
     return TrainSettings.model_validate({**network, **teaching, **changes})
+
+
+def make_cells(n: int, *, size: int = 40, classes: tuple[str, ...] = ("ALL", "HEM")) -> Cells:
+    """n painted cells in memory, the classes by turns, four to a group; with more classes, those behind the second are pale too."""
+    labels = np.arange(n) % len(classes)
+    images = [paint(np.random.default_rng(i), "ALL" if label == 0 else "HEM", size=size) for i, label in enumerate(labels)]
+    groups = np.array([f"g{i // 4}" for i in range(n)], np.str_)
+    return Cells.of(np.stack([np.zeros((size, size, 3), np.uint8), *images])[1:], labels, classes, groups)
+
+
+@pytest.fixture(scope="session")
+def cells() -> Callable[..., Cells]:
+    return make_cells
 
 
 @pytest.fixture(scope="session")

@@ -61,3 +61,18 @@ def test_the_share_of_free_memory_is_the_limit(
     """Test crops are never drawn in training and never kept; a system that does not tell its memory keeps the others."""
     monkeypatch.setattr("classification.material.free_bytes", lambda: free)
     assert len(prepare(smoke(cache=cache), [table]).pictures.kept) == n_kept
+
+
+def test_another_size_is_made_from_the_files_or_from_memory(crops: CropTable) -> None:
+    files = Pictures.of_files(crops.paths)
+    expected = load_images(crops, size=12)
+    np.testing.assert_array_equal(files.at(12)[:], expected)
+    np.testing.assert_array_equal(files.part(np.array([9, 2])).at(12)[:], expected[[9, 2]])
+    np.testing.assert_array_equal(files.at(7).at(12)[:], expected)  # from the files again, not from the small ones
+    scarce = files.at(12, share=0.0)
+    assert scarce.kept.nbytes == 0
+    np.testing.assert_array_equal(scarce[5:9], expected[5:9])
+    held = Pictures.of(load_images(crops, size=20))
+    np.testing.assert_array_equal(held.at(12, share=0.0)[:], expected)  # painted at 20 px
+    assert held.at(20) is held
+    assert held.part(np.zeros(0, np.int64)).at(12)[:].shape == (0, 12, 12, 3)

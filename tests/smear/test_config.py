@@ -148,3 +148,11 @@ def test_a_long_wrong_value_is_cut_short(tmp_path):
     with pytest.raises(ConfigError) as error:
         load(write(tmp_path, f"model: {'x' * 10_000}"), Config)
     assert len(str(error.value)) < 400
+
+
+def test_a_section_is_read_alone_where_the_file_has_it(tmp_path):
+    path = write(tmp_path, "name: recipe\ntraining:\n  epochs: 7\n")
+    assert load(path, Training, ["lr=0.5"], section="training") == Training(epochs=7, lr=0.5)
+    assert load(write(tmp_path, "epochs: 7\n"), Training, section="training") == Training(epochs=7)
+    with pytest.raises(ConfigError, match="epoch: unknown key; did you mean 'epochs'"):
+        load(write(tmp_path, "training: {epoch: 7}\n"), Training, section="training")
