@@ -20,23 +20,22 @@ import argparse
 import json
 import shlex
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
+from classification.compare_console import console_lines, console_table
 from classification.compare_data import Bench, read_bench
 from classification.compare_pairs import all_wrong, compare_pairs
-from classification.compare_runs import DEEP, Limits, Result, Task, allowance, make_task, read_result, run_task
-from classification.compare_table import Run, Truth, compare_csv, make_rows, score_runs
-from classification.folds import KINDS, Folds, Kind, make_folds
-from classification.recipes import Recipe, choose
+from classification.compare_plan import Plan, make_plan, run_plan
+from classification.compare_runs import Limits, Result
+from classification.compare_table import Truth, compare_csv, make_rows, score_runs
+from classification.folds import KINDS, Kind
+from classification.recipes import choose
 from classification.run_folder import describe_run
 from classification.settings import TrainSettings
 from classification.steps import choose_device
@@ -45,79 +44,6 @@ from smear.files import write_atomic
 from smear.report.records import jsonable
 
 SCHEMA = 1
-ENDED = "not run: the budget ended before"
-INTERRUPTED = "not run: interrupted"
-FIT_SHARE = 0.9  # of a task's time; the rest is for labelling the test and being timed, which have no deadline
-BAR = {"leave": False, "dynamic_ncols": True}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All systems on all folds: the tasks in the order in which they are run, and the folds of each kind."""
-
-    recipes: tuple[Recipe, ...]
-    folds: tuple[Folds, ...]
-    tasks: tuple[Task, ...]
-
-    def runs(self, results: Mapping[str, Result]) -> list[Run]:
-        """A run for each system and kind, systems in the order of the recipes; `results` by `Task.name`."""
-        found = {task.name: results[task.name] for task in self.tasks}
-        return [
-            Run(
-                recipe,
-                parted.kind,
-                tuple(fold.test for fold in parted.folds),
-                tuple(found[f"{recipe.name} {parted.kind} {fold.number}"] for fold in parted.folds),
-            )
-            for recipe in self.recipes
-            for parted in self.folds
-        ]
-
-
-def make_plan(recipes: Sequence[Recipe], bench: Bench, limits: Limits, out: Path, *, kinds: Sequence[Kind], k: int) -> Plan:
-    """Folds 0 of all systems, cheap ones first and both kinds of split, then folds 1, and so on.
-
-    Raises:
-        ConfigError, AnnotationError: the crops cannot be parted so, as `make_folds` says.
-    """
-    labels, classes = bench.table.labels, bench.table.classes
-    parted = tuple(make_folds(labels, bench.groups, classes, kind=kind, k=k, seed=limits.seed, unit=bench.unit) for kind in kinds)
-    tasks = tuple(
-        make_task(recipe, each.kind, each.folds[number], bench=bench, limits=limits, folder=out / "runs")
-        for number in range(k)
-        for recipe in sorted(recipes, key=_cost)
-        for each in parted
-    )
-    return Plan(tuple(recipes), parted, tasks)
-
-
-def run_plan(
-    plan: Plan, bench: Bench, limits: Limits, *, budget_seconds: float | None = None, keep_models: bool = False, progress: bool = False
-) -> dict[str, Result]:
-    """Every task's result by its name: read if it is finished, else run, else "not run" when the budget has ended or ^C came.
-
-    Raises:
-        OSError: a folder cannot be written.
-    """
-    known = {task.name: read_result(task) for task in plan.tasks}
-    results = {name: result for name, result in known.items() if result and result.status == "ok"}
-    left = [task for task in plan.tasks if task.name not in results]
-    end = None if budget_seconds is None else time.monotonic() + budget_seconds
-    told = ENDED
-    bar = tqdm(total=len(plan.tasks), initial=len(results), desc="folds", unit="fold", disable=not progress, **BAR)
-    try:
-        with bar:
-            for i, task in enumerate(left):
-                if end is not None and time.monotonic() >= end:
-                    break
-                bar.set_postfix_str(task.name)
-                results[task.name] = run_task(task, bench, limits, deadline=_deadline(end, left[i:], results), keep_model=keep_models)
-                bar.update()
-    except KeyboardInterrupt:
-        told = INTERRUPTED
-    earlier = {name: result for name, result in known.items() if result and result.status == "failed"}
-    nothing = {task.name: Result("not run", {"message": told}) for task in plan.tasks}
-    return nothing | earlier | results
 
 
 def summarise(plan: Plan, bench: Bench, results: Mapping[str, Result], *, n_resamples: int, seed: int) -> dict[str, Any]:
@@ -145,7 +71,7 @@ def compare(options: argparse.Namespace, *, command: str, progress: bool = False
     limits = Limits(options.seed, str(choose_device(options.device)), options.weights, options.epochs, options.imgsz)
 
     def watch(crops: Iterable[Any], n: int) -> Iterable[Any]:
-        return tqdm(crops, total=n, desc="crops", unit="crop", disable=not progress, **BAR)
+        return tqdm(crops, total=n, desc="crops", unit="crop", leave=False, dynamic_ncols=True, disable=not progress)
 
     bench = read_bench(
         options.data,
@@ -180,31 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"error: {options.out}: cannot write it ({error.strerror}); finished folds are kept, the same command goes on", file=sys.stderr
         )
         return 2
-    _show(found)
+    Console().print(console_table(found))
+    for line in console_lines(found):
+        print(line)
     print(f"table: {options.out / 'compare.csv'}")
     return 0
-
-
-def _deadline(end: float | None, left: Sequence[Task], results: Mapping[str, Result]) -> float | None:
-    """When the first of the tasks that are left must be ready, in the seconds of `time.monotonic`."""
-    if end is None:
-        return None
-    needs: dict[str, float] = {}
-    for name, result in results.items():
-        if result.status == "ok" and not result.record["about"]["stopped_by_budget"]:
-            needs[name.split()[0]] = result.record["seconds"]
-    now = time.monotonic()
-    return min(end, now + FIT_SHARE * allowance(end - now, [needs.get(task.recipe.name) for task in left]))
-
-
-def _cost(recipe: Recipe) -> tuple[int, int]:
-    """An order by what a fit roughly takes: kind first, then pixels × epochs."""
-    if recipe.network:
-        return 1, recipe.network.imgsz**2 * recipe.network.epochs
-    if recipe.classical:
-        is_deep = any(family.startswith(DEEP) for family in recipe.classical.features)
-        return int(is_deep), len(recipe.classical.features) * (recipe.classical.trials if recipe.classical.search != "none" else 1)
-    return 2, len(recipe.ensemble.members) if recipe.ensemble else 0
 
 
 def _kinds(words: str) -> tuple[Kind, ...]:
@@ -267,34 +173,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if value is not None and not value >= least:  # also refuses NaN
             parser.error(f"--{name.replace('_', '-')}: must be at least {least}, got {value}")
     return options
-
-
-def _show(found: Mapping[str, Any]) -> None:
-    groups = f"{found['n_groups']} groups by {found['group']}"
-    shown = Table(title=f"{found['n']} crops, {groups}, {found['folds']} folds; 95 % intervals by group; research use only")
-    headings = ("system", "split", "accuracy", "ROC-AUC", "F1", "gap of accuracy", "the paper says", "train s", "ms a crop", "status")
-    for heading in headings:
-        shown.add_column(heading, justify="left" if heading in ("system", "split", "status") else "right", no_wrap=heading == "system")
-    for row in found["rows"]:
-        numbers = [_range(row, name) for name in ("accuracy", "roc_auc", "f1", "gap_accuracy")]
-        costs = [_short(row["train_seconds"], 1), _short(row["ms_per_crop"], 2)]
-        shown.add_row(row["system"], row["split"], *numbers, _short(row["reported_accuracy"], 3), *costs, row["status"])
-    Console().print(shown)
-    for row in found["rows"]:
-        if row["status"] != "ok":
-            print(f"{row['system']} {row['split']}: {row['status']}: {row['note']}")
-    for told in found["warnings"]:
-        print(f"warning: {told}")
-
-
-def _range(row: Mapping[str, Any], name: str) -> str:
-    if row[name] is None:
-        return "–"
-    return f"{row[name]:.3f} ({_short(row[f'{name}_low'], 3)} to {_short(row[f'{name}_high'], 3)})"
-
-
-def _short(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classification.compare_data import Bench
+from classification.compare_members import combine
 from classification.folds import Fold, Kind
 from classification.recipes import Recipe, all_recipes
-from classification.systems import Cells, Fitted, open_system
+from classification.systems import Cells, Fitted, open_fitted, open_system
 from smear.errors import SmearError, TrainingError
 from smear.files import write_atomic
 from smear.report.records import jsonable
@@ -57,11 +58,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Result:
-    """How a task ended. record: what `result.json` holds. probabilities (len(fold.test), C) float32; None unless status is "ok"."""
+    """How a task ended. record: what `result.json` holds.
+
+    probabilities (len(fold.test), C) and on_validation (len(fold.val), C) float32; None unless status is "ok".
+    """
 
     status: Status
     record: Mapping[str, Any]
     probabilities: NDArray[np.float32] | None = None
+    on_validation: NDArray[np.float32] | None = None
 
     @property
     def message(self) -> str:
@@ -91,16 +96,21 @@ def read_result(task: Task) -> Result | None:
         if record["status"] == "failed":
             return Result("failed", record)
         with np.load(task.folder / PREDICTIONS) as stored:
-            rows, probabilities = stored["rows"], stored["probabilities"]
+            rows, probabilities, on_validation = stored["rows"], stored["probabilities"], stored["on_validation"]
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    return Result("ok", record, probabilities) if np.array_equal(rows, task.fold.test) else None
+    return Result("ok", record, probabilities, on_validation) if np.array_equal(rows, task.fold.test) else None
 
 
-def run_task(task: Task, bench: Bench, limits: Limits, *, deadline: float | None, keep_model: bool = False) -> Result:
+def run_task(
+    task: Task, bench: Bench, limits: Limits, *, deadline: float | None, keep_model: bool = False, members: Sequence[Result] = ()
+) -> Result:
     """Fit, label the fold's test, time it, and write `result.json` and `predictions.npz` into the task's folder.
 
     Whatever goes wrong inside the system is recorded with its message, for it must not cost the others their numbers.
+
+    Args:
+        members: of an ensemble, how they ended on this fold, all of them "ok": then they are not trained again.
 
     Returns:
         status "ok" or "failed".
@@ -114,7 +124,12 @@ def run_task(task: Task, bench: Bench, limits: Limits, *, deadline: float | None
     began = time.monotonic()
     record = {**_describe(task, bench), "device": limits.device}
     try:
-        measured, probabilities = _measure(task, bench, limits, deadline=deadline, scratch=scratch, keep_model=keep_model)
+        if members:
+            measured, probabilities, on_validation = _combine(task, bench, members)
+        else:
+            measured, probabilities, on_validation = _measure(
+                task, bench, limits, deadline=deadline, scratch=scratch, keep_model=keep_model
+            )
     except SmearError as error:
         result = Result("failed", {**record, "status": "failed", "message": str(error), "seconds": time.monotonic() - began})
     except Exception as error:  # noqa: BLE001 - a system brings its libraries along, and one that fails must not stop the others
@@ -122,9 +137,11 @@ def run_task(task: Task, bench: Bench, limits: Limits, *, deadline: float | None
         trace = "".join(traceback.format_exception(error))
         result = Result("failed", {**record, "status": "failed", "message": told, "seconds": time.monotonic() - began, "traceback": trace})
     else:
-        result = Result("ok", {**record, "status": "ok", "message": "", **measured}, probabilities)
-        stored = io.BytesIO()
-        np.savez(stored, rows=task.fold.test, probabilities=probabilities, labels=bench.table.labels[task.fold.test])
+        took = {"seconds": time.monotonic() - began}
+        result = Result("ok", {**record, "status": "ok", "message": "", **measured, **took}, probabilities, on_validation)
+        fold, stored = task.fold, io.BytesIO()
+        labels = bench.table.labels[fold.test]
+        np.savez(stored, rows=fold.test, labels=labels, probabilities=probabilities, val_rows=fold.val, on_validation=on_validation)
         write_atomic(task.folder / PREDICTIONS, stored.getvalue())
     shutil.rmtree(scratch, ignore_errors=True)
     write_atomic(task.folder / RESULT, json.dumps(jsonable(result.record), indent=1, allow_nan=False) + "\n")  # last: it says finished
@@ -150,7 +167,8 @@ def allowance(left: float, needs: Sequence[float | None]) -> float:
 
 def _measure(
     task: Task, bench: Bench, limits: Limits, *, deadline: float | None, scratch: Path, keep_model: bool
-) -> tuple[dict[str, Any], NDArray[np.float32]]:
+) -> tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]]:
+    """What is measured, and the probabilities of test and validation."""
     cells, fold = bench.cells, task.fold
     system = open_system(task.recipe, weights=limits.weights)
     train, val, test = (cells.take(rows) for rows in (fold.train, fold.val, fold.test))
@@ -166,17 +184,29 @@ def _measure(
         imgsz=limits.imgsz,
     )
     trained = time.monotonic()
-    probabilities = _checked(fitted.probabilities(test), len(test), len(cells.classes))
-    seconds = time.monotonic() - began
-    measured = {
-        "train_seconds": trained - began,
-        "ms_per_crop": _ms_per_crop(fitted, bench),
-        "about": dict(fitted.about),
-        "seconds": seconds,
-    }
+    said = [_checked(fitted.probabilities(part), len(part), len(cells.classes)) for part in (test, val)]
+    measured = {"train_seconds": trained - began, "about": dict(fitted.about), **_paces(fitted, bench, limits.device, scratch)}
     if keep_model:
         fitted.save(task.folder / MODEL)
-    return measured, probabilities
+    return measured, said[0], said[1]
+
+
+def _combine(task: Task, bench: Bench, members: Sequence[Result]) -> tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]]:
+    assert task.recipe.ensemble is not None
+    said = [(member.probabilities, member.on_validation) for member in members]
+    known = [(test, val) for test, val in said if test is not None and val is not None]
+    assert len(known) == len(members)
+    tests, vals = zip(*known, strict=True)
+    return combine(task.recipe.ensemble, [member.record for member in members], tests, vals, bench.table.labels[task.fold.val])
+
+
+def _paces(fitted: Fitted, bench: Bench, device: str, scratch: Path) -> dict[str, float | None]:
+    """`ms_per_crop` on the CPU and `ms_per_crop_gpu`, None without one: beside a GPU the system is saved and opened again for the CPU."""
+    if not device.startswith("cuda"):
+        return {"ms_per_crop": _ms_per_crop(fitted, bench), "ms_per_crop_gpu": None}
+    on_gpu = _ms_per_crop(fitted, bench)
+    fitted.save(scratch / MODEL)
+    return {"ms_per_crop": _ms_per_crop(open_fitted(scratch / MODEL), bench), "ms_per_crop_gpu": on_gpu}
 
 
 def _ms_per_crop(fitted: Fitted, bench: Bench) -> float:

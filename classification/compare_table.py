@@ -26,7 +26,7 @@ from smear.metrics.statistics import interval_of, resamples
 
 GAPS = ("accuracy", "roc_auc")
 CLAIMS = tuple(f"reported_{name}" for name in Reported.model_fields)
-COSTS = ("pretrained", "n_parameters", "file_mb", "ms_per_crop", "train_seconds")
+COSTS = ("pretrained", "n_parameters", "file_mb", "ms_per_crop", "ms_per_crop_gpu", "train_seconds")
 ENDS = ("", "_low", "_high")
 COLUMNS = (
     *("system", "paper", "split", "n", "n_groups", "folds"),
@@ -194,9 +194,14 @@ def _costs(done: Sequence[Result]) -> dict[str, Any]:
         "pretrained": all(about["pretrained"] for about in abouts),
         "n_parameters": int(np.median([about["n_parameters"] for about in abouts])),
         "file_mb": float(np.median([about["file_bytes"] for about in abouts])) / 1e6,
-        "ms_per_crop": float(np.median([result.record["ms_per_crop"] for result in done])),
-        "train_seconds": float(np.median([result.record["train_seconds"] for result in done])),
+        **{name: _middle([result.record[name] for result in done]) for name in ("ms_per_crop", "ms_per_crop_gpu", "train_seconds")},
     }
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    """The median of what is known."""
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
 
 
 def _status(truth: Truth, run: Run) -> tuple[str, str]:
@@ -224,7 +229,7 @@ def _per_fold(truth: Truth, run: Run) -> list[dict[str, Any]]:
     for number, (test, result) in enumerate(zip(run.tests, run.results, strict=True)):
         about = result.record.get("about", {})
         row: dict[str, Any] = {"fold": number, "status": result.status, "message": result.message, "n_test": len(test)}
-        row |= {name: result.record.get(name) for name in ("train_seconds", "ms_per_crop", "device")}
+        row |= {name: result.record.get(name) for name in ("train_seconds", "ms_per_crop", "ms_per_crop_gpu", "device")}
         row |= {name: about.get(name) for name in ("epochs", "stopped_by_budget", "note")}
         rows.append({**row, "scores": None if result.probabilities is None else truth.score_of(test, result.probabilities)})
     return rows

@@ -39,12 +39,12 @@ class EnsembleSystem:
             until = share_of(deadline, len(self.members) - i)
             some = member.fit(train, val, seed=seed, device=device, deadline=until, out=out / name, epochs=epochs, imgsz=imgsz)
             fitted.append(some)
-        weights = np.ones(len(fitted))
         if self.by_validation and len(val):
-            weights = np.array([float((member.probabilities(val).argmax(axis=1) == val.labels).mean()) for member in fitted])
-        weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(fitted), 1 / len(fitted))
+            weights = weigh([float((member.probabilities(val).argmax(axis=1) == val.labels).mean()) for member in fitted])
+        else:
+            weights = weigh([1.0] * len(fitted))
         names = tuple(name for name, _ in self.members)
-        return FittedEnsemble(names, tuple(fitted), tuple(weights.tolist()), train.classes, describe(names, fitted, weights.tolist()))
+        return FittedEnsemble(names, tuple(fitted), weights, train.classes, describe(names, [member.about for member in fitted], weights))
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,14 @@ def share_of(deadline: float | None, n_left: int) -> float | None:
     return now + max(0.0, deadline - now) / n_left
 
 
-def describe(names: Sequence[str], members: Sequence[Fitted], weights: Sequence[float]) -> dict[str, Any]:
-    """`Fitted.about` of the whole: sums of the members' sizes, and all histories, each row with its `member`."""
-    abouts: list[Mapping[str, Any]] = [member.about for member in members]
+def weigh(merits: Sequence[float]) -> tuple[float, ...]:
+    """Weights that sum to 1, in proportion to merits of 0 or more; equal ones when nobody has any."""
+    total = sum(merits)
+    return tuple(merit / total if total > 0 else 1 / len(merits) for merit in merits)
+
+
+def describe(names: Sequence[str], abouts: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
+    """`Fitted.about` of the whole from those of the members: sums of their sizes, and all histories, each row with its `member`."""
     return {
         "n_parameters": sum(about["n_parameters"] for about in abouts),
         "file_bytes": sum(about["file_bytes"] for about in abouts),

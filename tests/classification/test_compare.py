@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classification import compare, compare_runs
-from classification.compare_runs import allowance
+from classification import compare, compare_plan, compare_runs
+from classification.compare_data import read_bench
+from classification.compare_plan import make_plan
+from classification.compare_runs import Limits, allowance
 from classification.recipes import Recipe, choose
 from classification.systems import KINDS, Cells
 from smear.errors import TrainingError
@@ -243,10 +245,44 @@ def test_an_interrupt_keeps_what_ran(bench: Bench, log: list[str], monkeypatch: 
             raise KeyboardInterrupt
         return run_task(task, *words, **options)
 
-    monkeypatch.setattr(compare, "run_task", until_told)
+    monkeypatch.setattr(compare_plan, "run_task", until_told)
     row = rows_of(bench("a", "--splits", "grouped"))["a", "grouped"]
     assert row["status"] == "incomplete"
     assert "fold 1: not run: interrupted" in row["note"]
+
+
+@pytest.mark.parametrize("weights", ["equal", "validation"])
+def test_an_ensemble_is_made_of_what_its_members_said(
+    bench: Bench, log: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: str
+) -> None:
+    content = {"name": "both", "paper": "deep_leuko", "about": "a test", "kind": "ensemble"}
+    both = Recipe.model_validate({**content, "ensemble": {"members": ["a", "b"], "weights": weights}})
+    known = {"a": recipe("a"), "b": recipe("b"), "both": both}
+    monkeypatch.setattr(compare, "choose", lambda words: choose(words, known))
+    monkeypatch.setattr(compare_runs, "all_recipes", lambda: known)
+    row = rows_of(bench("all", "--splits", "grouped"))["both", "grouped"]
+    assert log == ["a", "b"] * 2  # nobody was trained for the ensemble
+    assert (row["status"], row["n_parameters"], row["accuracy"]) == ("ok", 2, 1.0)
+    said = {name: np.load(tmp_path / f"out/runs/{name}/grouped-0/predictions.npz")["probabilities"] for name in known}
+    assert said["both"] == pytest.approx((said["a"] + said["b"]) / 2)  # both are right on all of validation
+    bench("both,a,b", "--splits", "grouped")
+    assert len(log) == 4
+
+
+def test_beside_a_gpu_a_system_is_timed_on_the_cpu_too(
+    log: list[str], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is only a word here, so that the test runs without one."""
+    opened: list[Path] = []
+    monkeypatch.setattr(compare_runs, "open_fitted", lambda folder: opened.append(folder) or Darkness(120, {}))
+    crops = read_bench([table], group="slide")
+    limits = Limits(0, "cuda")
+    plan = make_plan([recipe("a")], crops, limits, tmp_path, kinds=["grouped"], k=2)
+    record = compare_runs.run_task(plan.tasks[0], crops, limits, deadline=None).record
+    assert record["ms_per_crop"] > 0
+    assert record["ms_per_crop_gpu"] > 0
+    assert len(opened) == 1
+    assert not opened[0].exists()
 
 
 def test_models_are_kept_when_asked_for(bench: Bench, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def run_of(name: str, probabilities: np.ndarray, *, split: str = "grouped", miss
     tests = tuple(np.arange(len(probabilities))[i::3] for i in range(3))
     results = []
     for i, rows in enumerate(tests):
-        record = {"ms_per_crop": 2.0 + i, "train_seconds": 10.0 * i, "about": ABOUT | about}
+        record = {"ms_per_crop": 2.0 + i, "ms_per_crop_gpu": None, "train_seconds": 10.0 * i, "about": ABOUT | about}
         told = (missing or {}).get(i)
         results.append(Result("ok", record, probabilities[rows]) if told is None else Result("failed", {"message": told}))
     return Run(recipe, split, tests, tuple(results))  # type: ignore[arg-type]
