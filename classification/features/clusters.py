@@ -32,7 +32,9 @@ def fuzzy_means(points: Points, centres: Points, weights: Points | None = None, 
 
 def memberships(points: Points, centres: Points) -> Points:
     """The share of each point (B, P, D) in each cluster, (B, K, P) float32; those of a point sum to 1."""
-    squares = (np.einsum("bpd,bpd->bp", points, points)[:, None], np.einsum("bkd,bkd->bk", centres, centres)[..., None])
-    near = squares[0] + squares[1] - 2 * np.matmul(centres, points.transpose(0, 2, 1))  # (B, K, P) squared distances
-    inverse = 1 / np.maximum(near, _ON_CENTRE)
-    return np.asarray(inverse / inverse.sum(axis=1, keepdims=True), np.float32)
+    share = np.matmul(-2 * centres, points.transpose(0, 2, 1))  # (B, K, P), worked on in place: it is large
+    share += np.einsum("bpd,bpd->bp", points, points)[:, None]
+    share += np.einsum("bkd,bkd->bk", centres, centres)[..., None]  # squared distances
+    np.reciprocal(np.maximum(share, _ON_CENTRE, out=share), out=share)
+    share /= share.sum(axis=1, keepdims=True)
+    return share

@@ -15,56 +15,65 @@ CHANNELS = ("red", "green", "blue", "lightness", "a", "b")
 MOMENTS = ("mean", "deviation", "skewness")
 BINS = 8  # of each Lab channel, over all that 8 bits can hold
 GREY = "grey levels"
+_LEVELS = np.arange(256, dtype=np.float64)
 
 
 def measure(crops: Image, cell: Mask, nucleus: Mask) -> Values:
     """(N, F): moments of the nucleus, moments of the cell, histogram of the cell; 8-bit values, Lab as OpenCV scales it."""
-    return np.stack([_of_crop(*each) for each in zip(crops, cell, nucleus, strict=True)])
+    counts = np.stack([_counts(*each) for each in zip(crops, cell, nucleus, strict=True)])  # (N, 2, C, 256)
+    means, deviations, skews, _ = moments(counts)  # (N, 2, C) each
+    several = np.concatenate([means, deviations, skews], axis=2).reshape(len(crops), -1)
+    lab = counts[:, 1, 3:] / np.maximum(counts[:, 1, 3:].sum(axis=2, keepdims=True), 1)  # (N, 3, 256)
+    binned = lab.reshape(len(crops), 3 * BINS, 256 // BINS).sum(axis=2)
+    return np.concatenate([several, binned], axis=1).astype(np.float32)
 
 
-def moments(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(3·C,) mean, deviation and skewness (0 where nothing deviates) of samples (P, C), channel by channel in turn."""
-    mean = values.mean(axis=0)
-    centred = values - mean
-    square = centred * centred
-    deviation = np.sqrt(square.mean(axis=0))
-    third = (square * centred).mean(axis=0)
-    skewness = np.where(deviation > 1e-3, third / np.maximum(deviation, 1e-3) ** 3, 0)
-    return np.concatenate([mean, deviation, skewness]).astype(np.float32)
+def moments(counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Mean, deviation, skewness and kurtosis, (…) each, of 8-bit samples that are counted by value (…, 256).
+
+    Of samples of one value skewness is 0 and kurtosis 0; else kurtosis is 3 for a normal distribution.
+    """
+    shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    mean = shares @ _LEVELS
+    centred = _LEVELS - mean[..., None]
+    second, third, fourth = ((shares * centred**k).sum(axis=-1) for k in (2, 3, 4))
+    deviation = np.sqrt(second)
+    steady = np.maximum(deviation, 1e-3)
+    return mean, deviation, third / steady**3, fourth / steady**4
 
 
 def statistics(crops: Image, _cell: Mask, nucleus: Mask) -> Values:
     """(N, 9) of the grey of the nucleus: its histogram's, then of its edges (Scharr gradient, grey levels a pixel)."""
-    return np.stack([_statistics(crop, mask) for crop, mask in zip(crops, nucleus, strict=True)])
+    seen = [_grey(crop, mask) for crop, mask in zip(crops, nucleus, strict=True)]
+    counts, edges = np.stack([each[0] for each in seen]), np.array([each[1:] for each in seen])  # (N, 256), (N, 2)
+    mean, deviation, skewness, kurtosis = moments(counts)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    smoothness = 1 - 1 / (1 + (deviation / 255) ** 2)
+    entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=1)
+    columns = (mean, deviation, skewness, kurtosis, smoothness, (shares**2).sum(axis=1), entropy)
+    return np.column_stack([*columns, edges]).astype(np.float32)
 
 
-def _of_crop(crop: Image, cell: Mask, nucleus: Mask) -> NDArray[np.float32]:
+def _counts(crop: Image, cell: Mask, nucleus: Mask) -> NDArray[np.float64]:
+    """(2, C, 256) pixels of the nucleus and of the cell by value, in each of `CHANNELS`."""
     box = boxed(cell)
     view = np.ascontiguousarray(crop[box])
-    both = np.dstack([view, cv2.cvtColor(view, cv2.COLOR_RGB2LAB)])  # (h, w, 6)
-    inside = both[cell[box]]  # (P, 6)
-    lab = inside[:, 3:] // (256 // BINS) + np.arange(0, 3 * BINS, BINS)
-    histogram = np.bincount(lab.ravel(), minlength=3 * BINS) / len(inside)
-    return np.concatenate([moments(both[nucleus[box]].astype(np.float32)), moments(inside.astype(np.float32)), histogram]).astype(
-        np.float32
-    )
+    planes = [*cv2.split(view), *cv2.split(cv2.cvtColor(view, cv2.COLOR_RGB2LAB))]
+    masks = [np.ascontiguousarray(mask[box]).astype(np.uint8) for mask in (nucleus, cell)]
+    return np.array([[_histogram(plane, mask) for plane in planes] for mask in masks], np.float64)
 
 
-def _statistics(crop: Image, mask: Mask) -> NDArray[np.float32]:
+def _grey(crop: Image, mask: Mask) -> tuple[NDArray[np.float64], float, float]:
+    """Pixels of the mask by grey value (256,), and mean and deviation of the gradient there."""
     box = boxed(mask)
-    grey, inside = cv2.cvtColor(np.ascontiguousarray(crop[box]), cv2.COLOR_RGB2GRAY), mask[box]
-    values = grey[inside].astype(np.float32)
-    mean, deviation = float(values.mean()), float(values.std())
-    shape = (values - mean) / max(deviation, 1e-3)
-    shares = np.bincount(grey[inside], minlength=256) / len(values)
-    edges = [cv2.Scharr(grey, cv2.CV_32F, *order, scale=1 / 32) for order in ((1, 0), (0, 1))]
-    slope = np.hypot(*edges)[inside]
-    smoothness = 1 - 1 / (1 + (deviation / 255) ** 2)
-    entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
-    return np.array(
-        [mean, deviation, (shape**3).mean(), (shape**4).mean(), smoothness, (shares**2).sum(), entropy, slope.mean(), slope.std()],
-        np.float32,
-    )
+    grey, inside = cv2.cvtColor(np.ascontiguousarray(crop[box]), cv2.COLOR_RGB2GRAY), np.ascontiguousarray(mask[box]).astype(np.uint8)
+    slope = cv2.magnitude(*(cv2.Scharr(grey, cv2.CV_32F, *order, scale=1 / 32) for order in ((1, 0), (0, 1))))
+    mean, deviation = cv2.meanStdDev(slope, mask=inside)
+    return _histogram(grey, inside), float(mean[0, 0]), float(deviation[0, 0])
+
+
+def _histogram(plane: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return np.asarray(cv2.calcHist([plane], [0], mask, [256], [0, 256]).ravel(), np.float64)
 
 
 COLOUR = Family(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.features.family import NONE, Family, Mask, Values
+from classification.features.family import NONE, Family, Mask, Values, boxed
 from smear.types import Image
 
 _SHIFTS = ((0, 0), (1, 0), (0, 1), (1, 1))  # of the grid, in half boxes: the fewest boxes of four grids are counted
@@ -20,10 +20,11 @@ def dimensions(mask: Mask, *, largest: int | None = None) -> NDArray[np.float64]
     Args:
         largest: side of the largest box, pixels; sides are 1, 2, 4, … up to it; default: a fourteenth of S, at least 4.
     """
-    side = mask.shape[1]
+    n, side = mask.shape[:2]
     largest = largest or max(4, side // 14)
     sides = 2 ** np.arange(int(np.log2(largest)) + 1)
-    counts = np.stack([_count(mask, int(box)) for box in sides], axis=1)  # (N, K)
+    points = np.nonzero(mask)  # three times (P,): which mask, row, column
+    counts = np.stack([_count(points, n, side, int(box)) for box in sides], axis=1)  # (N, K)
     x = -np.log(sides) + np.log(sides).mean()
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log(counts) @ x / (x @ x), np.float64)
@@ -40,21 +41,21 @@ def measure(crops: Image, cell: Mask, nucleus: Mask) -> Values:
     """(N, 3): outline of the cell, outline of the nucleus, the darker half of the chromatin."""
     dark = np.zeros_like(nucleus)
     for i, (crop, mask) in enumerate(zip(crops, nucleus, strict=True)):
-        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-        dark[i] = mask & (grey <= np.median(grey[mask]))
+        box = boxed(mask)
+        grey = cv2.cvtColor(np.ascontiguousarray(crop[box]), cv2.COLOR_RGB2GRAY)
+        dark[i][box] = mask[box] & (grey <= np.median(grey[mask[box]]))
     return np.column_stack([dimensions(outlines(cell)), dimensions(outlines(nucleus)), dimensions(dark)]).astype(np.float32)
 
 
-def _count(mask: Mask, box: int) -> NDArray[np.int64]:
-    """(N,) boxes of that side that hold a pixel of the mask, the fewest over shifted grids."""
-    n, side = mask.shape[:2]
+def _count(points: tuple[NDArray[np.intp], ...], n: int, side: int, box: int) -> NDArray[np.int64]:
+    """(N,) boxes of that side that hold a point, the fewest over shifted grids."""
+    which, rows, columns = points
+    wide = side // box + 2
     found = []
     for down, right in _SHIFTS if box > 1 else _SHIFTS[:1]:
-        top, left = down * box // 2, right * box // 2
-        padded = np.pad(mask, ((0, 0), (top, -(side + top) % box), (left, -(side + left) % box)))
-        high, wide = padded.shape[1] // box, padded.shape[2] // box
-        rows = np.logical_or.reduceat(padded, np.arange(0, padded.shape[1], box), axis=1)
-        found.append(rows.reshape(n, high, wide, box).any(axis=3).sum(axis=(1, 2)))
+        met = np.zeros(n * wide * wide, bool)
+        met[(which * wide + (rows + down * box // 2) // box) * wide + (columns + right * box // 2) // box] = True
+        found.append(met.reshape(n, -1).sum(axis=1))
     return np.min(found, axis=0)
 
 

@@ -13,7 +13,7 @@ _SPECK = 0.01  # of the crop's area: a smaller cell or nucleus is none
 _LOBE = 0.08  # of the largest part of a nucleus: a smaller part is a granule
 _HOLE = 0.01  # of the crop's area: a larger hole is glass between cells that touch
 _NECK = 0.85  # of the smaller inner radius: cells that touch by a narrower neck are two
-_LEVELS = np.linspace(0.3, 0.9, 7)  # of the cell's inner radius: where necks are looked for
+_LEVELS = np.linspace(0.3, 0.8, 6)  # of the cell's inner radius: where necks are looked for, below `_NECK`
 _ARM, _CORNER = 0.6, 0.1  # of the cell's inner radius: an arm of less half-width is no part of it; what its corners keep
 _SMOOTH = 1 / 50  # of the side, radius: cracks and spurs that are thinner go
 
@@ -22,15 +22,18 @@ def central(mask: Mask) -> Mask:
     """The one cell (S, S) that holds the middle or comes near it, cut from those that it touches, holes filled; or nothing."""
     mask = smooth(mask)
     n, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    side = len(mask)
+    side, cell = len(mask), np.zeros_like(mask)
     if n < 2:
-        return np.zeros_like(mask)
+        return cell
     far = distances(side)
-    near = np.array([np.inf, *(far[parts == i].min() for i in range(1, n))])
+    near = np.array([np.inf, *(_nearest(parts, far, i, _box(stats[i], side)) for i in range(1, n))])
     best = min(range(1, n), key=lambda i: (max(near[i], 0.02), -stats[i, cv2.CC_STAT_AREA]))
     if near[best] > _MIDDLE or stats[best, cv2.CC_STAT_AREA] < _SPECK * side**2:
-        return np.zeros_like(mask)
-    return _fill(_split(_fill(parts == best, most=_HOLE), far))
+        return cell
+    box = _box(stats[best], side)
+    whole = _fill(parts[box] == best, most_px=_HOLE * side**2)
+    cell[box] = _fill(_split(whole, far[box]), most_px=side**2)
+    return cell
 
 
 def lobes(mask: Mask, cell: Mask) -> Mask:
@@ -38,7 +41,8 @@ def lobes(mask: Mask, cell: Mask) -> Mask:
     n, parts, stats, _ = cv2.connectedComponentsWithStats(smooth(mask & cell).astype(np.uint8), connectivity=4)
     areas = stats[:, cv2.CC_STAT_AREA]
     least = max(_SPECK * mask.size, _LOBE * areas[1:].max()) if n > 1 else 0
-    return _fill(np.isin(parts, [i for i in range(1, n) if areas[i] >= least])) & cell
+    kept = np.array([i > 0 and areas[i] >= least for i in range(n)])
+    return _fill(kept[parts], most_px=mask.size) & cell
 
 
 def grow(mask: Mask, side: int) -> Mask:
@@ -64,6 +68,10 @@ def distances(side: int) -> Plane:
     """(S, S) distance from the middle, in sides."""
     y, x = np.mgrid[:side, :side].astype(np.float32) - (side - 1) / 2
     return np.asarray(np.hypot(x, y) / side, np.float32)
+
+
+def _nearest(parts: NDArray[np.int32], far: Plane, part: int, box: tuple[slice, slice]) -> float:
+    return float(far[box][parts[box] == part].min())
 
 
 def _split(cell: Mask, far: Plane) -> Mask:
@@ -93,7 +101,7 @@ def _part(depth: Plane, peak: tuple[int, int]) -> Mask:
     for level in _LEVELS * depth[peak]:
         n, islands, stats, _ = cv2.connectedComponentsWithStats(((depth > level) & part).astype(np.uint8))
         own = islands[peak]
-        if n <= 2 or depth[peak] * _NECK < level:
+        if n <= 2:
             continue
         others = [i for i in range(1, n) if i != own and stats[i, cv2.CC_STAT_AREA] > 2 and depth[islands == i].max() * _NECK >= level]
         if others:
@@ -119,9 +127,19 @@ def _away(mask: Mask) -> Plane:
     return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
-def _fill(mask: Mask, *, most: float = 1.0) -> Mask:
-    """Without holes, up to that share of the crop's area: a larger one is glass between cells that touch in a ring."""
+def _fill(mask: Mask, *, most_px: float) -> Mask:
+    """Without holes, up to that area; a larger one is glass between cells that touch in a ring."""
     n, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    rim = {int(i) for line in (parts[0], parts[-1], parts[:, 0], parts[:, -1]) for i in np.unique(line)}
-    holes = np.array([i > 0 and i not in rim and stats[i, cv2.CC_STAT_AREA] <= most * mask.size for i in range(n)])
-    return mask | (holes[parts] & ~mask)
+    if n < 2:
+        return mask
+    high, wide = mask.shape
+    left, top, width, height, area = stats.T
+    inner = (left > 0) & (top > 0) & (left + width < wide) & (top + height < high) & (area <= most_px)
+    inner[0] = False  # the mask itself
+    return mask | inner[parts]
+
+
+def _box(stats: NDArray[np.int32], side: int) -> tuple[slice, slice]:
+    """Rows and columns of a connected part, from its line of statistics, and one more each way as far as the picture goes."""
+    left, top, width, height = (int(v) for v in stats[:4])
+    return slice(max(0, top - 1), min(side, top + height + 1)), slice(max(0, left - 1), min(side, left + width + 1))
