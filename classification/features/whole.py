@@ -31,7 +31,7 @@ def spectra(crops: Image, _cell: Mask, _nucleus: Mask) -> Values:
     size = np.abs(np.fft.rfft2(grey.astype(np.float32))) / DFT_PX**2  # (N, 64, 33)
     power = (size**2).reshape(len(crops), -1).astype(np.float32)
     rings, wedges = _zones()
-    total = power @ rings.any(axis=1)
+    total = power @ rings.sum(axis=1)
     shares = np.concatenate([power @ rings, power @ wedges], axis=1) / np.maximum(total, 1e-6)[:, None]
     down = np.arange(-LOW + 1, LOW)
     low = np.log1p(size[:, down][:, :, :LOW]).reshape(len(crops), -1)
