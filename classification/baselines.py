@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +77,19 @@ class ClassicalSystem:
             "search": {"params": dict(found.params), "trials": list(found.trials)},
             "note": "; ".join(dict.fromkeys(filter(None, notes))),
         }
-        return FittedClassical(members, recipe, measure, train.classes, about, device)
+        return FittedClassical(members, recipe, measure, train.classes, about, stored, device)
 
 
 @dataclass(frozen=True)
 class FittedClassical:
-    """Estimators that have learned, and what they measure of a crop."""
+    """Estimators that have learned, and what they measure of a crop; stored: the estimators as `save` writes them."""
 
     members: Members
     recipe: Classical
     measure: Measure
     classes: tuple[str, ...]
     about: Mapping[str, Any]
+    stored: bytes = field(repr=False)
     device: str = "cpu"
 
     def probabilities(self, cells: Cells) -> NDArray[np.float32]:
@@ -98,8 +99,7 @@ class FittedClassical:
 
     def save(self, folder: Path) -> None:
         """`fitted.json`, `members.skops` and, for deep features, their network as `resnet50.safetensors`."""
-        stored = saving.to_bytes(self.members.estimators)
-        write_atomic(folder / MEMBERS, stored)
+        write_atomic(folder / MEMBERS, self.stored)
         if self.measure.extractor:
             write_atomic(folder / WEIGHTS, self.measure.extractor.weights())
         content = {
@@ -108,7 +108,7 @@ class FittedClassical:
             "imgsz": self.measure.size,
             "features": _digest(self.measure),
             "pretrained": bool(self.measure.extractor and self.measure.extractor.pretrained),
-            "sha256": hashlib.sha256(stored).hexdigest(),
+            "sha256": hashlib.sha256(self.stored).hexdigest(),
             "scikit_learn": sklearn.__version__,
             "about": dict(self.about),
         }
@@ -141,7 +141,7 @@ def load(folder: Path) -> FittedClassical:
     if _digest(measure) != features:
         raise ModelError(f"{folder}: was saved by a version that measured other features; fit the system again")
     members = Members(saving.from_bytes(stored, name=str(folder / MEMBERS), sha256=sha256))
-    return FittedClassical(members, recipe, measure, tuple(classes), dict(content.get("about", {})))
+    return FittedClassical(members, recipe, measure, tuple(classes), dict(content.get("about", {})), stored)
 
 
 def _measure(folder: Path, recipe: Classical, imgsz: int, *, pretrained: bool) -> Measure:

@@ -20,18 +20,21 @@ from smear.errors import ConfigError
 from smear.line import n_cores
 
 _BETWEEN = "__"  # of a voter and its parameter: knn__n_neighbors
+_CACHE_MB = 1000  # of an SVM's kernel: with scikit-learn's 200, twenty thousand crops take much longer
 _MLP_EPOCHS = 500  # scikit-learn's 200 are not enough for some hundred crops
 
 # What a recipe does not say is scikit-learn's default. SVMs state no probabilities themselves; `pipeline.fit_members` calibrates them.
 MODELS: dict[str, Callable[..., BaseEstimator]] = {
-    "svm": SVC,
-    "svm_rbf": partial(SVC, kernel="rbf"),
-    "svm_linear": partial(SVC, kernel="linear"),
-    "svm_quadratic": partial(SVC, kernel="poly", degree=2, coef0=1.0),  # (γ x·z + 1)²: all terms up to the second order
+    "svm": partial(SVC, cache_size=_CACHE_MB),
+    "svm_rbf": partial(SVC, kernel="rbf", cache_size=_CACHE_MB),
+    "svm_linear": partial(SVC, kernel="linear", cache_size=_CACHE_MB),
+    "svm_quadratic": partial(
+        SVC, kernel="poly", degree=2, coef0=1.0, cache_size=_CACHE_MB
+    ),  # (γ x·z + 1)²: all terms up to the second order
     "naive_bayes": GaussianNB,
     "decision_tree": DecisionTreeClassifier,
     "random_forest": RandomForestClassifier,
-    "knn": KNeighborsClassifier,
+    "knn": partial(KNeighborsClassifier, algorithm="brute"),  # a search tree finds the same neighbours and cannot be saved without code
     "mlp": partial(MLPClassifier, max_iter=_MLP_EPOCHS),
 }
 # The mean of the probabilities of these is the vote's.
