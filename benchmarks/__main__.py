@@ -50,7 +50,14 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     os.environ["LEUKOFIELD_CACHE"] = str(cache.resolve())
     bench = Bench(out, open_models(AnalyzeSettings(runtime=options.runtime)), rounds, options.runtime)
     kinds, main_kind, exports = (QUICK, QUICK_MAIN, ()) if options.quick else (_kinds(options.kind), MAIN, ("openvino", "onnx"))
-    report = measure_all(bench, kinds, main=main_kind, exports=exports, say=lambda text: print(f"… {text}", file=sys.stderr, flush=True))
+    report = measure_all(
+        bench,
+        kinds,
+        main=main_kind,
+        exports=exports,
+        judged=not options.quick,
+        say=lambda text: print(f"… {text}", file=sys.stderr, flush=True),
+    )
     write_atomic(out / "bench.json", json.dumps(report, indent=1) + "\n")
     return report
 

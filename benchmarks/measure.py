@@ -18,8 +18,11 @@ Say = Callable[[str], None]
 SCHEMA = 1
 
 
-def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tuple[str, ...], say: Say) -> dict[str, Any]:
+def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tuple[str, ...], judged: bool, say: Say) -> dict[str, Any]:
     """Everything, kind by kind; `main` is the kind for which runtimes, stages and SAHI are compared, `say` hears what is done next.
+
+    Args:
+        judged: these are the kinds that the goals were stated for.
 
     Returns:
         ratio_naive, ratio_export: by kind and contestant, how many times the script's fields a second ours is. ratio_sahi.
@@ -63,7 +66,7 @@ def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tu
         "gpu": gpu.measure(bench, (kinds[0], chosen)),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    return {**report, "goals": goals(report)}
+    return {**report, "goals": goals(report) if judged else []}
 
 
 def _ratios(found: Contest) -> dict[str, Any]:
