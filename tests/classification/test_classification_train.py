@@ -243,9 +243,23 @@ def test_the_smoke_config_trains_from_the_command_line(tmp_path: Path, table: Pa
     assert "bundle:" in capsys.readouterr().out
 
 
+def test_a_recipe_of_a_paper_becomes_a_bundle(tmp_path: Path, table: Path) -> None:
+    recipe = ROOT / "configs/papers/modified_cnn/modified_cnn.yaml"
+    words = ["--data", str(table), "--config", str(recipe), "--out", str(tmp_path / "out"), "--device", "cpu", "--epochs", "1"]
+    assert main([*words, "--set", "mix.mixup=0.2", "--set", "optimiser.name=sgd"]) == 0
+    card = open_bundle(tmp_path / "out" / "bundle").card
+    assert (card.architecture, card.input_px, card.head) == ("modified_cnn", 50, "softmax")
+    assert card.training["network"] == {"head": "modified_cnn", "front": "grey_median"}
+    assert card.training["config"]["mix"]["mixup"] == 0.2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--set", "segment=cell"], "segment: a bundle has no room for it, got 'cell'"),
+        (["--model", "tiny", "--set", "train_last=1"], "train_last: what does not learn must have been learned before; give --weights"),
+        (["--model", "vgg16", "--imgsz", "16"], "imgsz: must be at least 32 for 'vgg16', got 16"),
+        (["--set", "mix.mixup=-1"], "mix.mixup: must be at least 0"),
         (["--set", "optimizer.lr=1"], "optimizer: unknown key; did you mean 'optimiser'"),
         (["--epochs", "0"], "epochs: must be at least 1, got 0"),
         (["--model", "densenet12"], "model: must be one of densenet121"),
