@@ -171,7 +171,7 @@ def test_a_name_without_a_network_is_one_clear_error_and_soon(tmp_path):
         "    print(time.monotonic() - start)\n"
     )
     root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(root)}
+    environment = {**os.environ, "HOME": str(tmp_path), "LEUKOFIELD_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
