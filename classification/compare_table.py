@@ -217,7 +217,7 @@ def _status(truth: Truth, run: Run) -> tuple[str, str]:
             where = [i for i, result in enumerate(run.results) if result.status != "ok" and result.message == message]
             told.append(f"{_folds(where)}: {message}")
     if stopped:
-        told.append(f"{_folds(stopped)} stopped by the budget after {_epochs(run, stopped)}")
+        told.append(f"{_folds(stopped)} stopped by the budget{_epochs(run, stopped)}")
     told += dict.fromkeys(note for i in ok if (note := str(run.results[i].record["about"].get("note") or "")))
     any_failed = any(result.status == "failed" for result in run.results)
     whole = "stopped by the budget" if stopped else "ok"
@@ -261,8 +261,13 @@ def _folds(numbers: Sequence[int]) -> str:
 
 
 def _epochs(run: Run, folds: Sequence[int]) -> str:
+    """How far they came; "" for what has no epochs."""
     counts = [run.results[i].record["about"]["epochs"] for i in folds]
-    return f"{min(counts)} to {max(counts)} epochs" if min(counts) < max(counts) else f"{counts[0]} epoch{'s' if counts[0] != 1 else ''}"
+    if not max(counts):
+        return ""
+    return (
+        f" after {min(counts)} to {max(counts)} epochs" if min(counts) < max(counts) else f" after {counts[0]} epoch{'s'[: counts[0] != 1]}"
+    )
 
 
 def _cell(name: str, value: Any) -> Any:

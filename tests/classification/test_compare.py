@@ -17,7 +17,7 @@ from classification import compare, compare_plan, compare_runs
 from classification.compare_data import read_bench
 from classification.compare_plan import make_plan
 from classification.compare_runs import Limits, allowance
-from classification.recipes import Recipe, choose
+from classification.recipes import Recipe, all_recipes, choose
 from classification.systems import KINDS, Cells
 from smear.errors import TrainingError
 
@@ -372,3 +372,22 @@ def test_a_real_network_goes_through(table: Path, tmp_path: Path, capsys: Any) -
     assert len(row["history"]) == 2
     assert "1 of 30 epochs" in row["note"]
     assert row["pretrained"] is False
+
+
+@pytest.mark.slow
+def test_all_systems_of_the_papers_go_through(table: Path, tmp_path: Path) -> None:
+    """36 recipes, random weights, one epoch at the smallest size; under two minutes."""
+    small = ["--folds", "2", "--splits", "grouped", "--epochs", "1", "--imgsz", "32", "--resamples", "20", "--device", "cpu"]
+    assert compare.main(["--data", str(table), "--systems", "all", "--group", "slide", *small, "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert {row["system"] for row in found["rows"]} == set(all_recipes())
+    assert {row["system"]: row["note"] for row in found["rows"] if row["status"] != "ok"} == {}
+    for row in found["rows"]:
+        assert 0 <= row["accuracy"] <= 1
+        assert row["n"] == 64
+        assert row["n_parameters"] > 0
+        assert row["file_mb"] > 0
+        assert row["ms_per_crop"] > 0
+        assert row["pretrained"] is False
+    n = len(found["rows"])
+    assert len(found["tests"]["grouped"]["pairs"]) == n * (n - 1) // 2

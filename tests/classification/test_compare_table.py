@@ -113,10 +113,11 @@ def test_a_run_that_lacks_a_fold_has_no_number_but_says_what_ran() -> None:
     assert row["ms_per_crop"] == 3.0  # of those that ran
 
 
-def test_what_the_budget_stopped_says_so() -> None:
+@pytest.mark.parametrize(("epochs", "after"), [(0, ""), (1, " after 1 epoch"), (2, " after 2 epochs")])
+def test_what_the_budget_stopped_says_so(epochs: int, after: str) -> None:
     truth = truth_of()
-    row = only_row(truth, run_of("one", answer(truth, 1), stopped_by_budget=True, epochs=1, note="random start"))
-    assert (row["status"], row["note"]) == ("stopped by the budget", "folds 0, 1, 2 stopped by the budget after 1 epoch; random start")
+    row = only_row(truth, run_of("one", answer(truth, 1), stopped_by_budget=True, epochs=epochs, note="random start"))
+    assert (row["status"], row["note"]) == ("stopped by the budget", f"folds 0, 1, 2 stopped by the budget{after}; random start")
     assert row["accuracy"] is not None
 
 
