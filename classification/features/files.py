@@ -1,6 +1,7 @@
 """Features of the crops of a table, measured by several processes; a crop that cannot be read is a row of NaN with its error."""
 
 import multiprocessing
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from classification.features.family import Values
 from smear.errors import SmearError
 
 CHUNK = 64  # crops that a process reads and measures at a time
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,15 @@ def _measure(paths: Sequence[Path], *, families: str | Sequence[str], size: int)
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Fresh processes of one thread each: a forked one would share locks with threads that it has not got."""
-    made = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle)
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)  # read by numpy's libraries when a process starts; two on one core wait for each other
+    made = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,))
     try:
         yield made
     finally:
         made.shutdown(wait=True, cancel_futures=True)
-
-
-def _settle() -> None:
-    cv2.setNumThreads(1)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

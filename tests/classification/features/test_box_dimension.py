@@ -4,7 +4,6 @@ import pytest
 
 from classification.features.dimension import HAUSDORFF, dimensions, outlines
 
-
 BOXES = (4, 8, 16, 32, 64, 128)  # between the smallest and the largest segment of the Koch curve
 
 

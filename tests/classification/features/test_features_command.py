@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import polars as pl
@@ -133,3 +134,12 @@ def test_processes_give_what_one_gives(table, monkeypatch):
     for a, b in zip(alone, shared, strict=True):
         np.testing.assert_array_equal(a.values, b.values)
         assert (a.names, a.warnings, a.errors) == (b.names, b.warnings, b.errors)
+
+
+def test_the_environment_of_this_process_stays_as_it_was(table, monkeypatch):
+    monkeypatch.setattr("classification.features.files.CHUNK", 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    assert run(table, "--families", "histogram", "--workers", "2") == 0
+    assert dict(os.environ) == before
