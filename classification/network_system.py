@@ -145,6 +145,9 @@ def resolve(
     if HEADS[settings.head].kind == "sigmoid" and len(classes) != 2:
         changes["head"] = f"{settings.head}_softmax"
         notes.append(f"one logit cannot tell {len(classes)} classes: softmax instead")
+    if settings.select == "val_auc" and len(classes) != 2:
+        changes["select"] = "val_accuracy"
+        notes.append("the best epoch is that of the best accuracy: the area is of two classes")
     if epochs is not None and epochs < settings.epochs:
         changes["epochs"] = epochs
         changes["optimiser"] = settings.optimiser.model_copy(update={"warmup_epochs": min(settings.optimiser.warmup_epochs, epochs - 1)})

@@ -120,9 +120,11 @@ def test_fewer_epochs_and_smaller_crops_are_noted(cells: Callable[..., Cells], t
 
 def test_more_than_two_classes_get_a_softmax_of_the_same_head(cells: Callable[..., Cells], tmp_path: Path) -> None:
     four = cells(16, classes=("a", "b", "c", "d"))
-    done = fit(recipe_of(head="leukodetect"), four, four, tmp_path, epochs=1)
+    done = fit(recipe_of(head="leukodetect", select="val_auc"), four, four, tmp_path, epochs=1)
     assert done.probabilities(four).shape == (16, 4)
     assert "one logit cannot tell 4 classes" in done.about["note"]
+    assert "the best epoch is that of the best accuracy" in done.about["note"]
+    assert done.about["history"][0]["selected"] == done.about["history"][0]["val_accuracy"]
 
 
 def write_weights(folder: Path, architecture: str) -> dict[str, torch.Tensor]:
