@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from smear.build import build_analyzer, open_models
+from smear.build import build_analyzer, open_models, open_network
 from smear.errors import SmearError
 from smear.images import decode, encode, find_fields
 from smear.models import open_bundle
 from smear.report.summary import versions
-from smear.runtimes import RUNTIMES, VARIANTS, is_allowed, open_runtime
+from smear.runtimes import RUNTIMES, VARIANTS, is_allowed
 from smear.settings import AnalyzeSettings
 from smear.types import FieldResult
 
@@ -56,7 +56,7 @@ def _bundles(models: Path) -> Iterator[str]:
         yield f"ok  {folder.name}: {bundle.card.architecture}, {', '.join(f'{n} {h[:12]}' for n, h in bundle.card.files.items())}"
         for runtime in (name for name in (*RUNTIMES, *VARIANTS) if is_allowed(bundle.card, name)):
             try:
-                open_runtime(bundle, runtime=runtime)
+                open_network(bundle, AnalyzeSettings(runtime=runtime))
             except SmearError as problem:
                 yield f"--  {folder.name} in {runtime}: {problem}"
             else:
