@@ -14,6 +14,8 @@ OUT/compare.csv has one row a system and split kind (`compare_table.COLUMNS`). O
   `seconds` (of all finished fits together), `n_resamples`;
 - `about`: command, versions, git, data (manifests and hashes), as a training records them;
 - `rows`: `compare_table.make_rows`; `tests` and `all_wrong`: by split kind, `compare_pairs.compare_pairs` and `compare_pairs.all_wrong`.
+
+OUT/compare.html shows all of it on one page: the table, figures, the crops that every system gets wrong, and in words what was run.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from tqdm import tqdm
 
 from classification.compare_console import console_lines, console_table
 from classification.compare_data import Bench, read_bench
+from classification.compare_page import picture_cells, render_page
 from classification.compare_pairs import all_wrong, compare_pairs
 from classification.compare_plan import Plan, make_plan, run_plan
 from classification.compare_runs import Limits, Result
@@ -44,6 +47,7 @@ from smear.files import write_atomic
 from smear.report.records import jsonable
 
 SCHEMA = 1
+WIDTH = 120  # of the table in a file
 
 
 def summarise(plan: Plan, bench: Bench, results: Mapping[str, Result], *, n_resamples: int, seed: int) -> dict[str, Any]:
@@ -90,6 +94,7 @@ def compare(options: argparse.Namespace, *, command: str, progress: bool = False
     found = jsonable(found)
     write_atomic(options.out / "compare.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
     write_atomic(options.out / "compare.csv", compare_csv(found["rows"]))
+    write_atomic(options.out / "compare.html", render_page(found, picture_cells(found, bench.table.paths)))
     return found
 
 
@@ -106,10 +111,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"error: {options.out}: cannot write it ({error.strerror}); finished folds are kept, the same command goes on", file=sys.stderr
         )
         return 2
-    Console().print(console_table(found))
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(console_table(found))
     for line in console_lines(found):
         print(line)
     print(f"table: {options.out / 'compare.csv'}")
+    print(f"page: {options.out / 'compare.html'}")
     return 0
 
 

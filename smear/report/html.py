@@ -56,20 +56,29 @@ def render_html(
 
 
 @cache
-def open_templates() -> "Environment":
-    """The templates with the number formats as filters; texts are escaped, an unknown name is an error."""
+def open_templates(*more: Path) -> "Environment":
+    """The templates with the number formats as filters; texts are escaped, an unknown name is an error.
+
+    Args:
+        more: folders of further templates, looked into before those of the report.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader([*more, HERE / "templates"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {**FILTERS, "owner_title": owner_title, "owner_fault": owner_fault, "verdict_words": verdict_words}
     return environment
 
 
-def stylesheet() -> str:
-    """All styles of the page, for one `<style>` element."""
-    return "".join((HERE / "css" / f"{name}.css").read_text(encoding="utf-8") for name in STYLES)
+def stylesheet(*more: Path) -> str:
+    """All styles of the page, for one `<style>` element; `more` files come last."""
+    files = [*(HERE / "css" / f"{name}.css" for name in STYLES), *more]
+    return "".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def _labels(report: Mapping[str, Any], gallery: Sequence[GalleryItem]) -> list[str]:

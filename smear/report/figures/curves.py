@@ -1,38 +1,14 @@
-"""Curves of an evaluation as self-contained SVG text (matplotlib without its global state)."""
+"""Curves of an evaluation, as self-contained SVG text."""
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-INK, QUIET, RULE = "#26241f", "#6f6b63", "#e4e0d8"
-ACCENT = "#00619a"
-COLOURS = ("#00785a", "#8a8378", "#9a6a00", "#a8507f", "#00619a")  # white cells, red cells and platelets as in the annotated fields
-LINES = ("-", "--", "-.", ":")
-FONTS = "Inter, 'Source Sans 3', 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"  # those of the page
+from smear.report.figures.canvas import ACCENT, COLOURS, LINES, QUIET, one_figure
+
 LARGE, SMALL = (3.9, 3.0), (2.75, 2.3)  # inches; the page shows them at about this size
-MARGINS = (0.56, 0.46, 0.14, 0.08)  # inches left, below, right, above the axes: room for the labels
-SETTINGS = {
-    "svg.hashsalt": "leukofield",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": QUIET,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}  # keeps the file the same from run to run
 
 
 def precision_recall_figure(curves: Mapping[str, Sequence[float]]) -> str:
@@ -46,7 +22,7 @@ def precision_recall_figure(curves: Mapping[str, Sequence[float]]) -> str:
         if curves:
             axes.legend(loc="lower left")
 
-    return _svg(paint, LARGE)
+    return one_figure(paint, LARGE)
 
 
 def reliability_figure(bins: Mapping[str, Sequence[float]]) -> str:
@@ -67,7 +43,7 @@ def reliability_figure(bins: Mapping[str, Sequence[float]]) -> str:
         axes.scatter(x, y, s=12 + 140 * n / max([1, *n]), color=ACCENT, linewidths=0)
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability stated", ylabel="share observed")
 
-    return _svg(paint, SMALL)
+    return one_figure(paint, SMALL)
 
 
 def risk_coverage_figure(coverage: Sequence[float], risk: Sequence[float]) -> str:
@@ -83,21 +59,4 @@ def risk_coverage_figure(coverage: Sequence[float], risk: Sequence[float]) -> st
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
-    return _svg(paint, SMALL)
-
-
-def _svg(paint: Callable[[Axes], None], size_inches: tuple[float, float]) -> str:
-    (width, height), (left, below, right, above) = size_inches, MARGINS
-    place = (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height)
-    with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=size_inches)
-        FigureCanvasSVG(figure)
-        axes = figure.add_axes(place)
-        axes.grid(color=RULE, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0)
-        paint(axes)
-        sink = io.StringIO()
-        figure.savefig(sink, format="svg", metadata=NO_METADATA, transparent=True)
-    text = sink.getvalue().replace("'DejaVu Sans', sans-serif", FONTS).replace("'DejaVu Sans'", FONTS)
-    return text[text.index("<svg") :]
+    return one_figure(paint, SMALL)
