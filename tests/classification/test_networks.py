@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from classification.networks import HEADS, build, check_input, load_weights
 from classification.networks.backbones import BACKBONES
 from classification.networks.fronts import GreyMedianFront
-from smear.errors import ConfigError, ModelError
+from smear.errors import ConfigError, MissingExtra, ModelError
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -187,3 +188,20 @@ def test_published_weights_offline_are_an_error_and_never_random_weights(monkeyp
         load_weights(build("densenet121", "leukodetect", 2), "imagenet", architecture="densenet121")
     with pytest.raises(ModelError, match="no published weights of 'tiny'"):
         load_weights(build("tiny", "leukodetect", 2), "imagenet", architecture="tiny")
+
+
+def test_timms_published_weights_offline_are_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm.models._builder
+
+    def offline(*args: object, **options: object) -> None:
+        raise URLError("offline")
+
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_url", offline)
+    with pytest.raises(ModelError, match="cannot download timm/legacy_xception"):
+        load_weights(build("xception", "plain", 2), "imagenet", architecture="xception")
+
+
+def test_without_timm_its_network_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtra, match=r"the network 'legacy_xception' needs the package 'timm'.*leukofield\[papers\]"):
+        build("xception", "plain", 2)
