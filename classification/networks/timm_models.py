@@ -28,4 +28,5 @@ def _create(name: str, *, pretrained: bool) -> Any:
         import timm
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the network {name!r}", "timm", "papers") from error
+    timm.models.set_pretrained_check_hash(True)  # a switch of its module; off, it would take whatever comes under that name
     return timm.create_model(name, pretrained=pretrained)

@@ -193,7 +193,9 @@ def test_published_weights_offline_are_an_error_and_never_random_weights(monkeyp
 def test_timms_published_weights_offline_are_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm.models._builder
 
-    def offline(*args: object, **options: object) -> None:
+    def offline(*args: object, check_hash: bool, weights_only: bool, **options: object) -> None:
+        assert check_hash
+        assert weights_only
         raise URLError("offline")
 
     monkeypatch.setattr(timm.models._builder, "load_state_dict_from_url", offline)
