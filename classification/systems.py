@@ -73,7 +73,7 @@ class Fitted(Protocol):
 
     about: plain values for the result: `n_parameters` (int), `file_bytes` (int, of what `save` writes), `pretrained` (bool: its
     weights began as ImageNet's), `epochs` (int), `history` (a list of mappings), `stopped_by_budget` (bool), `note` (str; "" or
-    what was done otherwise than the recipe says).
+    what was done otherwise than the recipe says); perhaps `seconds_saved`: that the fit would have taken longer by itself.
     """
 
     @property

@@ -35,7 +35,7 @@ class Extractor:
     def __call__(self, crops: Image, device: str) -> NDArray[np.float32]:
         """(N, S, S, 3) uint8, N ≥ 1, S ≥ `MIN_PX` → (N, 2048)."""
         where = choose_device(device)
-        return predict_logits(self.network.to(where), crops, "imagenet", where, torch.float32)
+        return predict_logits(self.network.to(where, memory_format=torch.channels_last), crops, "imagenet", where, torch.float32)
 
     @property
     def n_parameters(self) -> int:

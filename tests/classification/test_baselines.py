@@ -9,6 +9,7 @@ import pytest
 
 from classification import baselines
 from classification.classical import deep
+from classification.crops import read_crops
 from classification.recipes import Classical, Recipe, all_recipes
 from classification.systems import FITTED, Cells, Fitted, open_fitted, open_system
 from smear.errors import ConfigError, ModelError, TrainingError
@@ -121,6 +122,16 @@ def test_crops_without_a_cell_are_labelled_and_told() -> None:
 def test_a_cell_is_labelled_the_same_whoever_comes_with_it() -> None:
     fitted, test = fit(CLASSICAL["leukodetect_svm"], cells()), cells(n=10, seed=2)
     np.testing.assert_allclose(fitted.probabilities(test)[[3]], fitted.probabilities(test.take([3])), atol=1e-4)
+
+
+def test_what_others_had_measured_is_counted_all_the_same(table: Path) -> None:
+    crops = read_crops([table], TWO)
+    of_files = Cells.of_table(crops, crops.column("slide"))
+    first = fit(recipe(features=["glcm"]), of_files)
+    second = fit(recipe(features=["glcm"], model={"name": "knn"}), of_files)
+    assert first.about["seconds_saved"] < 0.1 * first.about["feature_seconds"]
+    assert second.about["feature_seconds"] == pytest.approx(first.about["feature_seconds"])
+    assert second.about["seconds_saved"] > 0
 
 
 def test_one_class_cannot_be_learned() -> None:
