@@ -13,8 +13,8 @@ from classification.compare_table import Run
 from classification.folds import Folds, Kind, make_folds
 from classification.recipes import Recipe
 
-ENDED = "not run: the budget ended before"
-INTERRUPTED = "not run: interrupted"
+ENDED = "the budget ended before it began"
+INTERRUPTED = "interrupted before it began"
 FIT_SHARE = 0.9  # of a task's time; the rest is for labelling the test and being timed, which have no deadline
 
 

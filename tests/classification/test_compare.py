@@ -200,7 +200,7 @@ def test_no_budget_runs_nothing_and_shows_what_there_is(bench: Bench, log: list[
     rows = rows_of(bench("a,raises", "--budget", 0))
     assert log == []
     assert {row["status"] for row in rows.values()} == {"not run"}
-    assert rows["a", "grouped"]["note"] == "folds 0, 1: not run: the budget ended before"
+    assert rows["a", "grouped"]["note"] == "folds 0, 1: the budget ended before it began"
     bench("a,raises", "--splits", "grouped")
     n = len(log)
     rows = rows_of(bench("a,raises", "--budget", 0))
@@ -234,7 +234,7 @@ def test_a_budget_that_ends_leaves_folds_out_and_no_number(bench: Bench, log: li
     row = rows_of(bench("a", "--splits", "grouped", "--budget", 5 / 60))["a", "grouped"]
     assert log == ["a"]
     assert (row["status"], row["accuracy"]) == ("incomplete", None)
-    assert row["note"].endswith("fold 1: not run: the budget ended before")
+    assert row["note"].endswith("fold 1: the budget ended before it began")
 
 
 def test_an_interrupt_keeps_what_ran(bench: Bench, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_an_interrupt_keeps_what_ran(bench: Bench, log: list[str], monkeypatch: 
     monkeypatch.setattr(compare_plan, "run_task", until_told)
     row = rows_of(bench("a", "--splits", "grouped"))["a", "grouped"]
     assert row["status"] == "incomplete"
-    assert "fold 1: not run: interrupted" in row["note"]
+    assert "fold 1: interrupted before it began" in row["note"]
 
 
 @pytest.mark.parametrize("weights", ["equal", "validation"])
