@@ -45,13 +45,13 @@ def test_what_is_no_model_is_an_error(content: bytes) -> None:
         opened(content)
 
 
-@pytest.mark.parametrize("field", ["feature", "left_child", "right_child"])
-def test_a_tree_that_points_outside_itself_is_refused(field: str) -> None:
-    """scikit-learn would follow it into memory that is not its own."""
+@pytest.mark.parametrize(("field", "value"), [("feature", 1000), ("left_child", 1000), ("right_child", 1000), ("left_child", 0)])
+def test_a_tree_that_points_outside_itself_or_back_is_refused(field: str, value: int) -> None:
+    """scikit-learn would follow it into memory that is not its own, or for ever."""
     tree = DecisionTreeClassifier(random_state=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1])
     assert opened(to_bytes((tree,)))
     state = tree.tree_.__getstate__()
-    state["nodes"][field][0] = 1000
+    state["nodes"][field][0] = value
     tree.tree_.__setstate__(state)
     with pytest.raises(ModelError, match="points outside itself"):
         opened(to_bytes((tree,)))
