@@ -101,10 +101,17 @@ def picture_cells(report: Mapping[str, Any], paths: Sequence[Path]) -> dict[int,
     return pictures
 
 
+def breakable(name: str) -> Markup:
+    """A name that a narrow column may break behind its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 @cache
 def _templates() -> "Environment":
     environment = open_templates(HERE)
-    environment.filters |= {each.__name__: each for each in (view.short_count, view.duration, view.chance, view.notes)} | {"median": median}
+    environment.filters |= {each.__name__: each for each in (view.short_count, view.duration, view.chance, view.notes, breakable)} | {
+        "median": median
+    }
     return environment
 
 
@@ -137,7 +144,7 @@ def _figures(report: Mapping[str, Any], systems: Sequence[System], done: Sequenc
     """All figures as data URIs; those that need numbers are missing where there are none."""
     from classification.compare_figures import cost, curves, rows  # matplotlib, for the page alone
 
-    drawn: dict[str, Any] = {"histories": [], "roc": [], "gaps": ""}
+    drawn: dict[str, Any] = {"histories": [], "roc": [], "gaps": "", "costs": []}
     for system in systems:
         for history in view.histories(system):
             drawn["histories"].append({"system": system, **history, "src": figure(curves.history_figure(history["folds"]))})
@@ -149,9 +156,8 @@ def _figures(report: Mapping[str, Any], systems: Sequence[System], done: Sequenc
     drawn["costs"] = [
         (words[0], figure(cost.cost_figure(done, score, "ms_per_crop", words)))
         for score, words in (("accuracy", ("accuracy", "milliseconds a crop")), ("roc_auc", ("ROC-AUC", "milliseconds a crop")))
-        if any(system.main[score] is not None for system in done)
+        if sum(system.main[score] is not None for system in done) > 1
     ]
-    drawn["front"] = [system.number for system in cost.front_of(done, "accuracy", "ms_per_crop")]
     if view.gaps_of(systems):
         drawn["gaps"] = figure(rows.gap_dots(systems))
     for title, some in view.by_paper(done):

@@ -152,7 +152,9 @@ def notes(system: System) -> list[tuple[str, str, str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for kind, row in system.rows.items():
         if row["note"]:
-            found.setdefault((row["status"], row["note"]), []).append(kind)
+            status = row["status"]
+            told = row["note"].replace(f"{status}: ", "")  # a message may begin with it
+            found.setdefault((status, told), []).append(kind)
     every = list(system.rows)
     return [(status, "" if kinds == every else ", ".join(kinds), told) for (status, told), kinds in found.items()]
 

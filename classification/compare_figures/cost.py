@@ -13,7 +13,7 @@ from classification.compare_figures.marks import colour_of, mark_of
 from classification.compare_view import System, by_paper
 from smear.report.figures.canvas import INK, QUIET, one_figure
 
-SIZE, MARGINS = (5.8, 4.1), (0.62, 0.5, 0.2, 0.62)  # inches
+SIZE, MARGINS = (5.0, 3.7), (0.6, 0.5, 0.16, 0.55)  # inches
 NEAR = ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))  # where a number may stand beside its mark, the best first
 LABEL = np.array([6.0, 5.5])  # half the width and height of a number, points
 AWAY = (9.0, 18.0, 27.0)  # of its middle from that of the mark, points; the nearest first
@@ -48,7 +48,7 @@ def cost_figure(systems: Sequence[System], score: str, cost: str, words: tuple[s
         _scale(axes, shown, score, cost)
         axes.set(xlabel=words[1], ylabel=words[0])
         _number(axes, shown, score, cost, front)
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, fontsize=7.5, columnspacing=1, handletextpad=0.5, borderpad=0)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, fontsize=7, columnspacing=1, handletextpad=0.5, borderpad=0)
 
     return one_figure(paint, SIZE, MARGINS)
 

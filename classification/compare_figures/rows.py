@@ -10,7 +10,7 @@ from classification.compare_figures.marks import COLOURS, MARKS, colour_of
 from classification.compare_view import System, by_paper
 from smear.report.figures.canvas import INK, LINES, QUIET, RULE, one_figure
 
-WIDTH, NAMES_WIDTH = 5.8, 2.15  # inches: the figure, and the names at its left
+WIDTH, NAMES_WIDTH = 5.0, 1.78  # inches: the figure, and the names at its left
 ROW, ENDS = 0.25, (0.62, 0.08)  # inches: a row, and the room below and above all rows
 LINED = ("accuracy", "precision", "recall", "f1", "roc_auc")
 BAR = 0.36  # of a row
@@ -58,7 +58,7 @@ def metric_lines(systems: Sequence[System]) -> str:
         values = [system.main[key] for system in systems for key in LINED if system.main[key] is not None]
         low = max(0.0, min([0.9, *values]) - 0.03)
         axes.set(xlim=(low, 1 + (1 - low) / 60), xlabel="score")
-        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=5, fontsize=7.5, handlelength=2.2, columnspacing=0.9, borderpad=0)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=5, fontsize=7, handlelength=2, columnspacing=0.8, borderpad=0)
 
     return _chart(systems, paint, above=0.3)
 
@@ -136,4 +136,4 @@ def _key(axes: Axes, kinds: Sequence[str]) -> None:
     for kind in kinds:
         axes.barh([0], [0], **_look(kind, QUIET), label="groups apart" if kind == "grouped" else "random")
     axes.plot([], [], "|", color=INK, markersize=8, markeredgewidth=2.2, label="the paper says")
-    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=4, fontsize=7.5, handlelength=1.5, columnspacing=0.9, borderpad=0)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=4, fontsize=7, handlelength=1.4, columnspacing=0.8, borderpad=0)
