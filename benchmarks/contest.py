@@ -28,7 +28,8 @@ MODES: Mapping[str, dict[str, bool]] = {
     "ours, measured": {"given": False, "pictures": False},
     "ours, measured, pictures": {"given": False, "pictures": True},
 }
-SCRIPT = "script"
+SCRIPT, SAHI = "script", "sahi"
+ALL_CORES = ", all cores"
 SMALLER_PX = 1280  # an input size that people take for large fields
 SLICE_PX, OVERLAP_PX = 640, 192  # SAHI's comparison: at the detector's scale
 SAME_CELL_IOU = 0.5
@@ -101,10 +102,12 @@ def contest_sliced(bench: Bench, kind: Kind) -> dict[str, list[float]]:
     images = [resize(read_image(field.path), plan.ruler.rbc_px / RBC_PX) for field in bench.fields(kind)[:2]]
     line = bench.line("sliced")
     detector = YoloDetector(line.networks["detect"], bench.opened.detector.card, confidence=plan.confidence, iou=plan.iou)
-    sliced = peers.Sliced.of(_checkpoint(bench), confidence=plan.confidence, slice_px=SLICE_PX, overlap_px=OVERLAP_PX)
+    sizes = {"confidence": plan.confidence, "slice_px": SLICE_PX, "overlap_px": OVERLAP_PX}
+    as_it_comes, with_all = (peers.Sliced.of(_checkpoint(bench), all_cores=all_cores, **sizes) for all_cores in (False, True))
     return interleave(
         {
-            "sahi": _each(sliced, images, 1),
+            SAHI: _each(as_it_comes, images, 1),
+            f"{SAHI}{ALL_CORES}": _each(with_all, images, 1),
             "ours, same windows": _each(partial(_find, detector, plan, SLICE_PX, OVERLAP_PX, False), images, line.lanes),
             "ours, own windows": _each(partial(_find, detector, plan, plan.tile_px, plan.overlap_px, True), images, line.lanes),
         },
@@ -140,17 +143,19 @@ def scripts(bench: Bench, kind: Kind, exports: Sequence[str]) -> dict[str, peers
     network = peers.network_of(bench.opened.classifier)
     size = peers.input_size(kind.shape_hw, plan.ruler.rbc_px / RBC_PX)
 
-    def script(weights: Path, imgsz: int | tuple[int, int], device: str) -> peers.Written:
+    def script(weights: Path, imgsz: int | tuple[int, int], **more: Any) -> peers.Written:
         assert bench.opened.classifier is not None
         model, labels = peers.open_ultralytics(weights), network.to(device)
-        return peers.Written(model, labels, bench.opened.detector, bench.opened.classifier, imgsz, plan.confidence, plan.iou, device)
+        bundles = (bench.opened.detector, bench.opened.classifier)
+        return peers.Written(model, labels, *bundles, imgsz, plan.confidence, plan.iou, device=device, **more)
 
-    made = {SCRIPT: script(checkpoint, max(size), device)}
+    made = {SCRIPT: script(checkpoint, max(size))}
     if max(size) > SMALLER_PX:
-        made[f"{SCRIPT}, {SMALLER_PX} px"] = script(checkpoint, SMALLER_PX, device)
-    if device != "cpu":  # ultralytics' exports are those of a CPU
+        made[f"{SCRIPT}, {SMALLER_PX} px"] = script(checkpoint, SMALLER_PX)
+    if device != "cpu":  # threads and ultralytics' exports are a CPU's
         return made
-    return made | {f"{SCRIPT}, {name} export": script(peers.export(checkpoint, name, size), size, device) for name in exports}
+    made[f"{SCRIPT}{ALL_CORES}"] = script(checkpoint, max(size), all_cores=True)
+    return made | {f"{SCRIPT}, {name} export": script(peers.export(checkpoint, name, size), size) for name in exports}
 
 
 def _checkpoint(bench: Bench) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks import gpu, machine
-from benchmarks.contest import MODES, OURS, SCRIPT, Bench, Contest, contest, contest_sliced
+from benchmarks.contest import ALL_CORES, MODES, OURS, SAHI, SCRIPT, Bench, Contest, contest, contest_sliced
 from benchmarks.fields import Kind, repeated
 from benchmarks.goals import goals
 from benchmarks.ours import runtimes_by_hand
@@ -53,7 +53,7 @@ def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tu
         "load_before": load,
         "ratio_naive": {name: _ratios(c) for name, c in contests.items()},
         "ratio_export": {name: _exports(c) for name, c in contests.items() if _exports(c)},
-        "ratio_sahi": {name: ratio(sliced["sahi"], sliced[name]).as_json() for name in sliced if name != "sahi"},
+        "ratio_sahi": _sliced_ratios(sliced),
         "fraction_of_ceiling": {name: _fractions(s) for name, s in stages.items()},
         "auto": _auto(contests[main]),
         "picked": contests[main].runtimes,
@@ -70,10 +70,17 @@ def measure_all(bench: Bench, kinds: tuple[Kind, ...], *, main: str, exports: tu
 
 
 def _ratios(found: Contest) -> dict[str, Any]:
-    """Against the script at the same input scale: each mode, each runtime; and our line against the script at a smaller input."""
+    """Against the script at the same input scale: each mode, each runtime; and our line against other forms of the script."""
     ours = {name: found.ratio(SCRIPT, name).as_json() for name in found.seconds if name.startswith(OURS)}
-    smaller = {f"{OURS} / {name}": found.ratio(name).as_json() for name in found.seconds if name.endswith(" px")}
-    return ours | smaller
+    others = {f"{OURS} / {name}": found.ratio(name).as_json() for name in found.seconds if name.endswith((" px", ALL_CORES))}
+    return ours | others
+
+
+def _sliced_ratios(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Against SAHI as it comes, and with all cores."""
+    ours = [name for name in seconds if name.startswith(OURS)]
+    plain = {name: ratio(seconds[SAHI], seconds[name]).as_json() for name in ours}
+    return plain | {f"{name} / {SAHI}{ALL_CORES}": ratio(seconds[f"{SAHI}{ALL_CORES}"], seconds[name]).as_json() for name in ours}
 
 
 def _exports(found: Contest) -> dict[str, Any]:

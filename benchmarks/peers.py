@@ -1,10 +1,12 @@
 """What people write today, on the same weights: ultralytics' predict, one PyTorch forward per crop, and SAHI's sliced prediction.
 
-All of them get every core, and OpenCV's threads back, which ultralytics turns off: their defaults are slower than what is timed here.
+As it comes, ultralytics leaves one core of a CPU idle (and takes never more than 8) and turns OpenCV's threads off; that is what people get.
+Each peer is timed as it comes, and once more with all cores.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,15 +49,28 @@ def write_checkpoint(bundle: Bundle, path: Path) -> Path:
 
 
 def open_ultralytics(weights: Path) -> Any:
-    """A model as users open it, quiet; the process-wide settings that ultralytics changes are put right for all who share the process."""
+    """A model as users open it, quiet; importing ultralytics turns OpenCV's threads off for the whole process, which is put right."""
     from ultralytics import YOLO
-    from ultralytics.utils import torch_utils
 
     yolo.quiet()
-    torch_utils.NUM_THREADS = n_cores()  # alone, ultralytics leaves one idle; it sets this many at each first prediction
-    model = YOLO(str(weights), task="detect")
-    cv2.setNumThreads(n_cores())  # ultralytics turns OpenCV's threads off
-    return model
+    cv2.setNumThreads(n_cores())
+    return YOLO(str(weights), task="detect")
+
+
+@contextmanager
+def threads(*, all_cores: bool) -> Iterator[None]:
+    """The threads that a peer has while it works, as ultralytics sets them or all; afterwards everybody has all of them again."""
+    from ultralytics.utils import NUM_THREADS, torch_utils
+
+    n_torch, n_opencv = (n_cores(), n_cores()) if all_cores else (NUM_THREADS, 0)
+    torch_utils.NUM_THREADS = n_torch  # what it sets before the first prediction of a model
+    torch.set_num_threads(n_torch)
+    cv2.setNumThreads(n_opencv)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_cores())
+        cv2.setNumThreads(n_cores())
 
 
 def export(checkpoint: Path, kind: str, shape_hw: tuple[int, int]) -> Path:
@@ -90,6 +105,7 @@ class Written:
         imgsz: of ultralytics: the longer side, or (height, width) of an export.
         confidence, iou: the same as ours.
         device: of both networks, as torch names it.
+        all_cores: see `threads`.
     """
 
     model: Any
@@ -100,11 +116,11 @@ class Written:
     confidence: float
     iou: float
     device: str = "cpu"
+    all_cores: bool = False
 
     def __call__(self, fields: Sequence[Field], table: Path) -> list[Found]:
-        torch.set_num_threads(n_cores())
         found = []
-        with table.open("w", newline="") as file:
+        with threads(all_cores=self.all_cores), table.open("w", newline="") as file:
             rows = csv.writer(file)
             for field in fields:
                 found.append(self._one(field, rows))
@@ -137,9 +153,10 @@ class Sliced:
     model: Any
     slice_px: int
     overlap_px: int
+    all_cores: bool
 
     @classmethod
-    def of(cls, checkpoint: Path, *, confidence: float, slice_px: int, overlap_px: int) -> "Sliced":
+    def of(cls, checkpoint: Path, *, confidence: float, slice_px: int, overlap_px: int, all_cores: bool = False) -> "Sliced":
         from sahi import AutoDetectionModel
 
         model = AutoDetectionModel.from_pretrained(
@@ -149,24 +166,17 @@ class Sliced:
             device=best_device(),
             image_size=slice_px,
         )
-        return cls(model, slice_px, overlap_px)
+        return cls(model, slice_px, overlap_px, all_cores)
 
     def __call__(self, image: Image) -> int:
         """How many cells of any class it found."""
         from sahi.predict import get_sliced_prediction
 
-        torch.set_num_threads(n_cores())
+        sides = {"slice_height": self.slice_px, "slice_width": self.slice_px}
         share = self.overlap_px / self.slice_px
-        result = get_sliced_prediction(
-            image,
-            self.model,
-            slice_height=self.slice_px,
-            slice_width=self.slice_px,
-            overlap_height_ratio=share,
-            overlap_width_ratio=share,
-            perform_standard_pred=False,
-            verbose=0,
-        )
+        overlaps = {"overlap_height_ratio": share, "overlap_width_ratio": share}
+        with threads(all_cores=self.all_cores):
+            result = get_sliced_prediction(image, self.model, **sides, **overlaps, perform_standard_pred=False, verbose=0)
         return len(result.object_prediction_list)
 
 

@@ -58,11 +58,12 @@ def _machine(report: Mapping[str, Any]) -> str:
 
 
 def _goals(found: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (g["name"], f"≥ {g['least']:g}" if "least" in g else f"< {g['most']:g}", f"{g['got']:.3g}", "yes" if g["reached"] else "no")
-        for g in found
-    ]
-    return _table(("", "wanted", "measured", "reached"), rows)
+    reached = {True: "yes", False: "no", None: ""}
+    return _table(("", "wanted", "measured", "reached"), [(g["name"], _wanted(g), f"{g['got']:.3g}", reached[g["reached"]]) for g in found])
+
+
+def _wanted(goal: Mapping[str, Any]) -> str:
+    return f"≥ {goal['least']:g}" if "least" in goal else f"< {goal['most']:g}" if "most" in goal else ""
 
 
 def _rates(report: Mapping[str, Any]) -> str:

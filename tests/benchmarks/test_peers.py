@@ -1,5 +1,6 @@
 """What people write runs on the shipped weights and finds the same cells, so that its time may be compared with ours."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import peers
-from benchmarks.contest import SCRIPT, Bench, agreement, scripts
+from benchmarks.contest import ALL_CORES, SCRIPT, Bench, agreement, scripts
 from benchmarks.fields import UM_PER_PX, Kind
 from benchmarks.ours import bare
 from smear.build import open_models
@@ -42,9 +43,15 @@ def test_the_script_finds_the_cells_and_labels_that_the_line_finds(bench: Bench,
     assert len((bench.out / "rows.csv").read_text().splitlines()) == same["n_script"]
 
 
-def test_the_script_gets_every_core(bench: Bench) -> None:
-    scripts(bench, KIND, ())[SCRIPT](bench.fields(KIND)[:1], bench.out / "rows.csv")
-    assert torch.get_num_threads() == cv2.getNumThreads() == n_cores()
+@pytest.mark.parametrize("all_cores", [False, True])
+def test_the_script_has_the_threads_of_its_name_and_gives_them_back(bench: Bench, monkeypatch: pytest.MonkeyPatch, all_cores: bool) -> None:
+    seen: list[tuple[int, int]] = []
+    script = scripts(bench, KIND, ())[f"{SCRIPT}{ALL_CORES}" if all_cores else SCRIPT]
+    script.network.register_forward_hook(lambda *_: seen.append((torch.get_num_threads(), cv2.getNumThreads())))
+    script(bench.fields(KIND), bench.out / "rows.csv")
+    expected = n_cores() if all_cores else min(8, max(1, (os.cpu_count() or 1) - 1))
+    assert {n for n, _ in seen} == {expected}
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == (n_cores(), n_cores())
 
 
 def test_the_restored_classifier_says_what_the_bundle_says(bench: Bench) -> None:
