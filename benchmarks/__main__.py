@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import regression
 from benchmarks.contest import Bench
 from benchmarks.fields import FULL, QUICK, Kind
+from benchmarks.machine import alone
 from benchmarks.measure import measure_all
 from benchmarks.tables import render, write_between
 from smear.build import open_models
@@ -33,17 +34,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     silence()
     options = _parser().parse_args(argv)
     try:
-        report = _read(options.read) if options.read else _measure(options)
+        report = _read(options.read) if options.read else _measured(options)
         return _conclude(options, report)
     except SmearError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def _measure(options: argparse.Namespace) -> dict[str, Any]:
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    out = options.out or (OUT / "quick" if options.quick else OUT)
+    with alone(out):
+        return _measure(options, out)
+
+
+def _measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     if options.repeats is not None and options.repeats < 1:
         raise ConfigError(f"--repeats: must be at least 1, got {options.repeats}")
-    out = options.out or (OUT / "quick" if options.quick else OUT)
     rounds = options.repeats or (QUICK_ROUNDS if options.quick else ROUNDS)
     cache = out / "cache"
     shutil.rmtree(cache, ignore_errors=True)  # `auto` measures anew, in the quiet of this run, and remembers for the starts that are timed

@@ -1,11 +1,15 @@
 """What was measured on: the kind of machine and the versions, never its name."""
 
+import fcntl
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from smear.errors import ConfigError
 from smear.line import n_cores
 
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch", "torchvision", "ultralytics", "sahi")
@@ -33,6 +37,22 @@ def gpus() -> list[str]:
     import torch
 
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for one benchmark: two at once would measure each other, and write to the same places.
+
+    Raises:
+        ConfigError: another one runs there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".running").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{folder}: another benchmark is running there; wait until it has finished") from error
+        yield
 
 
 def busy() -> float:

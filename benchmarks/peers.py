@@ -1,7 +1,7 @@
 """What people write today, on the same weights: ultralytics' predict, one PyTorch forward per crop, and SAHI's sliced prediction.
 
-As it comes, ultralytics leaves one core of a CPU idle (and takes never more than 8) and turns OpenCV's threads off; that is what people get.
-Each peer is timed as it comes, and once more with all cores.
+As it comes, ultralytics leaves one core of a CPU idle (and takes 8 at most) and turns OpenCV's threads off; that is what people get. Each
+peer is timed as it comes, and once more with all cores.
 """
 
 import csv
