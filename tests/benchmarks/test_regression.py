@@ -61,6 +61,12 @@ def test_another_machine_is_named() -> None:
     assert other_machine({**report(), "machine": {**MACHINE, "cores": 64}}, expected) == "cores: measured on 64, expected for 2"
 
 
+def test_the_committed_ratios_are_complete() -> None:
+    expected = regression.read_expected()
+    assert expected["tolerance"] > 0
+    assert {name.split(".")[0] for name in expected["ratios"]} >= {"ratio_naive", "ratio_sahi", "fraction_of_ceiling", "auto"}
+
+
 @pytest.mark.parametrize(("naive", "code"), [(6.0, 0), (1.0, 1)])
 def test_check_says_by_its_exit_code_whether_something_fell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, naive: float, code: int
