@@ -108,8 +108,8 @@ def contest_sliced(bench: Bench, kind: Kind) -> dict[str, list[float]]:
         {
             SAHI: _each(as_it_comes, images, 1),
             f"{SAHI}{ALL_CORES}": _each(with_all, images, 1),
-            "ours, same windows": _each(partial(_find, detector, plan, SLICE_PX, OVERLAP_PX, False), images, line.lanes),
-            "ours, own windows": _each(partial(_find, detector, plan, plan.tile_px, plan.overlap_px, True), images, line.lanes),
+            "ours, same windows": _each(partial(_find, detector, plan, SLICE_PX, OVERLAP_PX, False), 2 * images, line.lanes),
+            "ours, own windows": _each(partial(_find, detector, plan, plan.tile_px, plan.overlap_px, True), 2 * images, line.lanes),
         },
         rounds=bench.rounds,
     )
