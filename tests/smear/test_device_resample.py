@@ -20,7 +20,7 @@ def differences(image: np.ndarray, factor: float) -> np.ndarray:
     return np.abs(expected.astype(int) - found.numpy())
 
 
-@pytest.mark.parametrize("factor", (*SHRINK, *GROW))
+@pytest.mark.parametrize("factor", [*SHRINK, *GROW])
 def test_any_factor_is_opencv_s_to_a_grey_level(factor: float) -> None:
     off = differences(NOISE, factor)
     assert off.max() <= 1
@@ -48,7 +48,7 @@ def test_a_picture_is_resized_as_if_it_were_alone() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("factor", (*SHRINK, *GROW))
+@pytest.mark.parametrize("factor", [*SHRINK, *GROW])
 def test_cuda_resizes_as_the_cpu_does(factor: float) -> None:
     here = torch.from_numpy(NOISE)
     shape_hw = resize(NOISE, factor).shape[:2]
