@@ -1,6 +1,5 @@
 """The crops that systems are compared on: read and looked at once, what cannot be read dropped by name, each with its group."""
 
-import csv
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.crops import GROUPS, CropTable, read_checked, read_crops
+from classification.crops import GROUPS, CropTable, label_names, read_checked, read_crops
 from classification.folds import choose_rows
 from classification.systems import Cells
 from smear.errors import AnnotationError, ConfigError, SmearError
@@ -153,16 +152,9 @@ def _digest(table: CropTable, groups: NDArray[np.str_], digests: Sequence[bytes]
 
 
 def _classes(data: Sequence[Path], label_column: str) -> tuple[str, ...]:
-    names: set[str] = set()
-    for table in map(Path, data):
-        try:
-            with table.open(newline="", encoding="utf-8") as file:
-                names.update(row.get(label_column) or "" for row in csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error):
-            continue  # `read_crops` says it better
-    names.discard("")
+    names = label_names(data, label_column) - {""}
     if len(names) == 1:
         raise AnnotationError(
-            f"{', '.join(map(str, data))}: {label_column}: all crops are {names.pop()!r}; systems need two classes to tell apart"
+            f"{', '.join(map(str, data))}: {label_column}: all crops are {next(iter(names))!r}; systems need two classes to tell apart"
         )
     return tuple(sorted(names, key=lambda name: (name != POSITIVE, name)))

@@ -66,6 +66,18 @@ class CropTable:
         return part
 
 
+def label_names(tables: Sequence[Path], column: str) -> frozenset[str]:
+    """What stands in the label column of all tables, "" where it is empty; tables that cannot be read are left to `read_crops`."""
+    found: set[str] = set()
+    for table in map(Path, tables):
+        try:
+            with table.open(newline="", encoding="utf-8") as file:
+                found |= {row[column] or "" for row in csv.DictReader(file) if column in row}
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue
+    return frozenset(found)
+
+
 def read_crops(tables: Sequence[Path], classes: Sequence[str], *, label_column: str = "label") -> CropTable:
     """Join crops tables (`crops.csv`: file, label, patient, slide, field, split, more) into one, and check it.
 

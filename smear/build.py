@@ -61,18 +61,7 @@ class Opened:
     def key(self) -> str:
         """Changes whenever a result could: the cards (with the hashes of the weights), the settings, and the runtimes that were chosen."""
         parts = [json.loads(card.model_dump_json(exclude={"metrics", "training", "data", "variants"})) for card in self.cards]
-        aside = {
-            "detector",
-            "classifier",
-            "runtime",
-            "threads",
-            "fields_per_batch",
-            "pixels_per_batch",
-            "lanes",
-            "review_below",
-            "max_error",
-        }
-        settings = json.loads(self.settings.model_dump_json(exclude=aside))
+        settings = json.loads(self.settings.model_dump_json(exclude=ASIDE))
         chosen = {task: choice.name for task, choice in self.choices.items()}
         text = json.dumps([parts, settings, chosen, self.review.below], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

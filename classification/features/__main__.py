@@ -1,14 +1,13 @@
 """Measure the crops of a table: `python -m classification.features --data crops.csv --out features.parquet`. Research use only."""
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from classification.crops import CropTable, read_crops
+from classification.crops import CropTable, label_names, read_crops
 from classification.features.families import FAMILIES as KNOWN
 from classification.features.families import HANDCRAFTED, SETS, feature_names
 from classification.features.files import Measured, join, measure_files
@@ -57,14 +56,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _labels(tables: Sequence[Path], column: str) -> list[str]:
-    """The values of the label column in all tables, sorted; tables that cannot be read are left to `read_crops`."""
-    found: set[str] = set()
-    for table in tables:
-        try:
-            with table.open(newline="", encoding="utf-8") as file:
-                found |= {row[column] or "" for row in csv.DictReader(file) if column in row}
-        except (OSError, UnicodeDecodeError, csv.Error):
-            continue
+    """The values of the label column in all tables, sorted."""
+    found = label_names(tables, column)
     if "" in found:
         raise AnnotationError(f"{', '.join(map(str, tables))}: {column}: is empty in some rows; every crop needs a label")
     return sorted(found)
