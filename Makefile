@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The name of the stamp holds the wanted packages, so a changed pin reinstalls and a fresh checkout time does not.
 STAMP := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
-EXTRAS := audit,bench,onnx,openvino,roboflow,notebooks,papers,dev
+EXTRAS := audit,bench,onnx,openvino,roboflow,notebooks,papers,explain,dev
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt $(if $(MAKE_TERMOUT),,--quiet)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=

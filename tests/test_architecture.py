@@ -34,6 +34,9 @@ HOME_OF = {
     "imblearn": {"classification/classical/balance.py"},
     "optuna": {"classification/classical/search.py"},
     "skops": {"classification/classical/saving.py"},
+    "pytorch_grad_cam": {"classification/explanations/cams.py"},
+    "shap": {"classification/explanations/shapley.py"},
+    "umap": {"classification/exploration/maps.py"},
     "timm": {"classification/networks/timm_models.py"},
 }
 TORCH_ROOMS = ("detection/", "classification/", "benchmarks/", "smear/runtimes/torch", "smear/device_")
