@@ -12,6 +12,8 @@ import numpy as np
 from benchmarks.fields import UM_PER_PX
 from smear.analyze import Analyzer
 from smear.build import Opened, build_analyzer, load_network, open_models, open_network
+from smear.errors import SmearError
+from smear.models import Bundle
 from smear.settings import AnalyzeSettings
 from smear.store import Store
 from smear.tuning import candidates_for
@@ -21,10 +23,10 @@ Call = tuple[tuple[int, ...], Any]  # shape and dtype of one batch
 
 
 def runtimes_by_hand(opened: Opened) -> tuple[str, ...]:
-    """Names of the runtimes that a user of this machine would try: those that `auto` chooses from, for every model."""
+    """Names of the runtimes that a user of this machine would try: those that `auto` chooses from and that open here, for every model."""
     bundles = [b for b in (opened.detector, opened.classifier) if b]
     names = [candidates_for(bundle, str(opened.settings.device)) for bundle in bundles]
-    return tuple(name for name in names[0] if all(name in each for each in names))
+    return tuple(name for name in names[0] if all(name in each for each in names) and all(_opens(opened, b, name) for b in bundles))
 
 
 class Recorder:
@@ -130,6 +132,14 @@ def open_bare(opened: Opened, *, lanes: int) -> dict[str, Any]:
     bundles = [b for b in (opened.detector, opened.classifier) if b]
     chosen = {b.card.task: {"runtime": opened.choices[b.card.task].name, "lanes": lanes} for b in bundles}
     return {b.card.task: open_network(b, opened.settings.model_copy(update=chosen[b.card.task])) for b in bundles}
+
+
+def _opens(opened: Opened, bundle: Bundle, runtime: str) -> bool:
+    try:
+        open_network(bundle, opened.settings.model_copy(update={"runtime": runtime}))
+    except (SmearError, ImportError, OSError, RuntimeError):  # a CPU without bfloat16, a broken installation
+        return False
+    return True
 
 
 def bare(runtime: Any, calls: Sequence[Call], *, n_fields: int, threads: int) -> Callable[[], int]:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import peers
+from benchmarks import ours, peers
 from benchmarks.contest import ALL_CORES, SCRIPT, Bench, agreement, scripts
 from benchmarks.fields import UM_PER_PX, Kind
-from benchmarks.ours import bare
+from benchmarks.ours import bare, runtimes_by_hand
 from smear.build import open_models
+from smear.errors import ModelError
 from smear.line import n_cores
 from smear.runtimes import open_runtime
 from smear.settings import AnalyzeSettings
@@ -95,3 +96,15 @@ def test_one_unreadable_field_stops_the_contest(bench: Bench, line: Any, tmp_pat
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     with pytest.raises(RuntimeError, match=r"bad\.jpg"):
         line([replace(bench.fields(KIND)[0], id="bad.jpg", path=tmp_path / "bad.jpg")])
+
+
+def test_a_runtime_that_does_not_open_here_is_not_tried_by_hand(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = "openvino"
+
+    def open_some(bundle: Any, settings: AnalyzeSettings) -> None:
+        if settings.runtime == refused:
+            raise ModelError("this CPU does not compute in bfloat16")
+
+    monkeypatch.setattr(ours, "candidates_for", lambda bundle, device: ("onnx", refused))
+    monkeypatch.setattr(ours, "open_network", open_some)
+    assert runtimes_by_hand(bench.opened) == ("onnx",)
