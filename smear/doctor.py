@@ -10,7 +10,8 @@ import numpy as np
 
 from smear.build import build_analyzer, open_models, open_network
 from smear.errors import SmearError
-from smear.images import decode, encode, find_fields
+from smear.fields import find_fields
+from smear.images import decode, encode
 from smear.models import open_bundle
 from smear.report.summary import versions
 from smear.runtimes import RUNTIMES, VARIANTS, is_allowed

@@ -1,10 +1,9 @@
-"""Find, read, decode, encode and cut fields: the only file that knows BGR, EXIF, 16 bits and file formats."""
+"""Read, decode, encode and cut fields: the only file that knows BGR, EXIF, 16 bits and file formats."""
 
 import io
 import os
 import stat
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +17,24 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from smear.crops import crop
-from smear.errors import ConfigError, ImageError
+from smear.errors import ImageError
 from smear.files import write_atomic
 from smear.pixels import bits_used, to_8_bits, upright
 from smear.types import Field, Image
 
-__all__ = ["MAX_PIXELS", "Header", "crop", "decode", "encode", "find_fields", "header", "read_bytes", "read_image", "resize", "write_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "Header",
+    "crop",
+    "decode",
+    "encode",
+    "full_size_pages",
+    "header",
+    "read_bytes",
+    "read_image",
+    "resize",
+    "write_image",
+]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 89_478_485  # Pillow's own bomb limit (a quarter gigabyte of RGB); a 40-megapixel field is well below
@@ -50,7 +61,6 @@ _EXIF_ORIENTATION, _TIFF_SUBFILE_TYPE = 0x0112, 254
 _PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # without any, Pillow would decode all of a PNG to look for it
 _JPEG_END = b"\xff\xd9"
 _REDUCED_COPY = 1  # bit of the subfile type: a thumbnail or pyramid level of another page
-_HIDDEN = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -61,25 +71,6 @@ class Header:
     mode: str
     shape_hw: tuple[int, int]
     n_pages: int = 1
-
-
-def find_fields(root: Path, *, slides: bool = True) -> tuple[Field, ...]:
-    """Every image below a folder, sorted by id; with `slides` the subfolder is the slide.
-
-    Each page of a multi-page TIFF is a field, `a.tif#1`, `a.tif#2`, …; reduced copies of a page (thumbnails, pyramid
-    levels) are not. Hidden files are left out. Linked folders are followed, each folder once. Files are not decoded:
-    one that cannot be opened is a field too and fails later, by name.
-
-    Raises:
-        ConfigError: `root` is not a folder that can be read, or holds no image.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise ConfigError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}; give a folder of smear images")
-    fields = [f for path in _image_files(root) for f in _fields_of(path, root, slides)]
-    if not fields:
-        raise ConfigError(f"{root}: no images in it ({', '.join(SUFFIXES)})")
-    return tuple(sorted(fields, key=lambda f: (f.id.partition("#")[0], f.page, f.id)))
 
 
 def read_bytes(field: Field) -> bytes:
@@ -153,6 +144,23 @@ def read_image(path: Path, *, page: int = 0) -> Image:
     return decode(_read(Path(path), str(path)), name=str(path), page=page)
 
 
+def full_size_pages(path: Path) -> tuple[int, ...]:
+    """The full-size pages of a TIFF; (0,) when it cannot be opened, which the reader will report."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return (0,)
+        with path.open("rb") as file:
+            image = TiffImageFile(file)
+            found = []
+            for page in range(image.n_frames):
+                image.seek(page)
+                if not int(image.tag_v2.get(_TIFF_SUBFILE_TYPE, 0)) & _REDUCED_COPY:
+                    found.append(page)
+        return tuple(found) or (0,)
+    except (*DAMAGED, EOFError):
+        return (0,)
+
+
 def encode(image: Image, suffix: str, *, quality: int | None = None) -> bytes:
     """The bytes of an image file without any metadata; `suffix` such as ".jpg" names the format.
 
@@ -191,54 +199,6 @@ def resize(image: Image, factor: float) -> Image:
         return image
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
-
-
-def _image_files(root: Path) -> Iterator[Path]:
-    seen = set()
-
-    def fail(error: OSError) -> None:
-        raise ConfigError(f"{error.filename}: cannot read this folder ({error.strerror})") from error
-
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=fail):
-        identity = (os.stat(folder).st_dev, os.stat(folder).st_ino)
-        if identity in seen:  # a link back, or the same folder under a second name: its cells must not count twice
-            subfolders.clear()
-            continue
-        seen.add(identity)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower() not in _HIDDEN and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(folder) / name
-
-
-def _fields_of(path: Path, root: Path, slides: bool) -> Iterator[Field]:
-    relative = path.relative_to(root)
-    name = _printable(relative.as_posix())
-    slide = _printable(relative.parent.as_posix()) if slides and relative.parent.parts else ""
-    pages = _pages(path) if path.suffix.lower() in (".tif", ".tiff") else (0,)
-    for page in pages:
-        yield Field(id=f"{name}#{page + 1}" if len(pages) > 1 else name, path=path, slide=slide, page=page)
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")  # a name that is not UTF-8 must still fit into a report
-
-
-def _pages(path: Path) -> tuple[int, ...]:
-    """The full-size pages of a TIFF; (0,) when it cannot be opened, which the reader will report."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return (0,)
-        with path.open("rb") as file:
-            image = TiffImageFile(file)
-            found = []
-            for page in range(image.n_frames):
-                image.seek(page)
-                if not int(image.tag_v2.get(_TIFF_SUBFILE_TYPE, 0)) & _REDUCED_COPY:
-                    found.append(page)
-        return tuple(found) or (0,)
-    except (*DAMAGED, EOFError):
-        return (0,)
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -21,7 +21,7 @@ MAY_USE_TOO = {"smear/build.py": {"detection", "classification"}}
 
 # Each awkward package stands behind one file of ours per room that needs it; a benchmark may take any of them bare, to compare.
 HOME_OF = {
-    "ultralytics": {"detection/yolo.py"},
+    "ultralytics": {f"detection/yolo/{name}.py" for name in ("__init__", "fields", "habits", "networks", "scores", "training")},
     "sahi": set(),
     "skimage": {"classification/features/lbp.py"},
     "albumentations": {"detection/augment.py", "classification/augment.py"},

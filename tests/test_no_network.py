@@ -96,7 +96,7 @@ from ultralytics.utils import AUTOINSTALL, ONLINE
 from ultralytics.utils.events import events
 reporting = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 assert not any(SETTINGS[name] for name in reporting), dict(SETTINGS)
-assert not (AUTOINSTALL or ONLINE or events.enabled or detection.yolo.platform.callbacks)
+assert not (AUTOINSTALL or ONLINE or events.enabled or detection.yolo.habits.platform.callbacks)
 assert str(SETTINGS.file_path).startswith(str(__import__("pathlib").Path.home() / ".cache" / "leukofield")), SETTINGS.file_path
 """
     run = run_guarded(code, tmp_path)

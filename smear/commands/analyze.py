@@ -11,7 +11,7 @@ from smear.commands.said import conclude, say_review, say_runtimes, say_written
 from smear.engines import open_engine
 from smear.exports import FOLDER, parse_formats
 from smear.exports.folder import check_untouched
-from smear.images import find_fields
+from smear.fields import find_fields
 from smear.store import Store
 from smear.types import Field
 

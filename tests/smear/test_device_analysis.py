@@ -13,7 +13,8 @@ from detection.detector import YoloDetector
 from detection.detector import build_network as detector_network
 from smear.analyze import Analyzer
 from smear.device_pixels import DeviceOptics
-from smear.images import find_fields, write_image
+from smear.fields import find_fields
+from smear.images import write_image
 from smear.line import Pace
 from smear.models import open_bundle
 from smear.optics import HostOptics, Optics
