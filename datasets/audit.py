@@ -2,18 +2,20 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets import distributions, image_audit, label_audit, leaks, suspects
+from datasets import image_audit, label_audit, leaks
 from datasets.bars import track
-from datasets.groups import connected
 from datasets.image_audit import Seen
 from datasets.listing import Listing, Problem, list_images
-from datasets.twins import Look, Twin, find_twins, look
 from smear import boxes, images
+from smear.audit import distributions, suspects
+from smear.audit.linked import connected
+from smear.audit.twins import Look, Twin, find_twins, look
 from smear.errors import ImageError, MissingExtra
 
 LIMITS = (
@@ -21,7 +23,6 @@ LIMITS = (
     "Patients, slides and fields can be checked only where the set tells them.",
     "Only the first page of a multi-page TIFF is looked at.",
 )
-MIN_SKILL = 0.9  # balanced accuracy of the traits below which their doubts say more about them than about the labels
 
 
 def audit(folder: Path, against: Sequence[Path] = (), *, probabilities: Path | None = None, progress: bool = False) -> dict[str, Any]:
@@ -39,13 +40,13 @@ def audit(folder: Path, against: Sequence[Path] = (), *, probabilities: Path | N
     looks = {s.item.path: s.look for s in seen}
     items = {item.path: item for item in listing.items}
     classes_of = {s.item.path: Counter(names_of(s)) for s in seen if s.item.label is not None or s.item.label_file is not None}
-    found = find_twins(list(looks), looks=looks, progress=progress)
+    found = find_twins(list(looks), looks=looks, watch=partial(track, shown=progress))
     within = leaks.twin_rows(found, items, classes_of)
     across: list[dict[str, Any]] = []
     for other in map(list_images, against):
         more, unread = _looks(other, progress=progress)
         problems += unread
-        pairs = find_twins(list(looks), list(more), looks={**looks, **more}, progress=progress)
+        pairs = find_twins(list(looks), list(more), looks={**looks, **more}, watch=partial(track, shown=progress))
         rows = leaks.twin_rows(pairs, {item.path: item for item in other.items} | items, classes_of)
         across += [{**row, "other": str(other.root)} for row in rows]
     groups = leaks.shared_groups(listing.items)
@@ -128,7 +129,7 @@ def _suspects(seen: Sequence[Seen], found: Sequence[Twin], listing: Listing, pro
         rows, labels = rows[known], labels[known]
     skill = suspects.skill(labels, stated)
     told = {"method": suspects.FILE_METHOD if probabilities else suspects.TRAITS_METHOD, "skill": round(skill, 4), "n_looked_at": len(rows)}
-    if probabilities is None and skill < MIN_SKILL:
+    if probabilities is None and skill < suspects.MIN_SKILL:
         why_not = f"size, shape and colour tell these classes apart with a balanced accuracy of {skill:.2f} only; give --probabilities"
         return {**nothing, **told, "why_not": why_not}
     try:

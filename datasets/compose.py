@@ -2,7 +2,7 @@
 
 Every image is resized so that its red cells measure `--rbc-px` (the ruler is told in `datasets.rulers`); white cells labelled ALL or
 HEM become WBC. An image larger than 1280 px after that is cut into 640 px windows that overlap, in every split; a window keeps the
-boxes it shows to 60 % or more, clipped. Images that show the same field (`datasets.twins`, also through a chain of twins) as a test
+boxes it shows to 60 % or more, clipped. Images that show the same field (`smear.audit.twins`, also through a chain of twins) as a test
 image leave train and val; those of a val image leave train. What was dropped, and why, stands in the manifest.
 """
 
@@ -10,17 +10,19 @@ import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets import convert, rulers, twins
+from datasets import convert, rulers
 from datasets.bars import track
 from datasets.convert import Record
-from datasets.groups import connected
 from smear import annotations, boxes, images, tiles
 from smear.annotations import DataSet
+from smear.audit import twins
+from smear.audit.linked import connected
 from smear.errors import AnnotationError
 from smear.types import Detections, Image
 
@@ -85,7 +87,7 @@ def leaks(
     """
     rank = {s.path: RANK[s.split] for s in sources} | dict.fromkeys(held_out, RANK["test"])
     name = {p: _inside(p) for p in held_out} | {s.path: s.file for s in sources}
-    pairs = twins.find_twins(list(rank), progress=progress) if pairs is None else pairs
+    pairs = twins.find_twins(list(rank), watch=partial(track, shown=progress)) if pairs is None else pairs
     direct: defaultdict[Path, dict[Path, twins.Twin]] = defaultdict(dict)
     for pair in pairs:
         direct[pair.a][pair.b] = direct[pair.b][pair.a] = pair
@@ -164,7 +166,7 @@ def compose(data: Sequence[Path], out: Path, *, rbc_px: float = RBC_PX, holdout:
         raise AnnotationError(f"--data: two sets are named {names.most_common(1)[0][0]!r}; give each set once")
     sources = [s for _, found in read for s in found]
     kept_out = [p for path in holdout for p in _held_out(annotations.read_data_yaml(path))]
-    pairs = twins.find_twins([*(s.path for s in sources), *kept_out], progress=progress)
+    pairs = twins.find_twins([*(s.path for s in sources), *kept_out], watch=partial(track, shown=progress))
     leaving = leaks(sources, kept_out, pairs=pairs)
     dropped = {**doubles([s for s in sources if s.path not in leaving], pairs), **leaving}
     usable = [s for s in sources if s.path not in dropped and np.isfinite(s.ruler.rbc_px)]

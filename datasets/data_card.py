@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import claim, distributions, leaks, page
+from datasets import claim, leaks, page
 from datasets.listing import Item, Listing, list_images
 from datasets.set_files import write_changed
 from smear import annotations, boxes, images
+from smear.audit import distributions
 from smear.errors import AnnotationError
 
 SCHEMA = 1

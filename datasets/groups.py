@@ -1,28 +1,12 @@
-"""Groups that no split may cut: what is connected, and which split each group goes to."""
+"""Groups that no split may cut: which split each of them goes to."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 KEYS = ("patient", "slide", "field", "twins")
-
-
-def connected(items: Sequence[Hashable], links: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, int]:
-    """The connected component of every item, numbered by first appearance; links between unknown items are an error (KeyError)."""
-    parent = {item: item for item in items}
-
-    def root(item: Hashable) -> Hashable:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for a, b in links:
-        parent[root(a)] = root(b)
-    numbers: dict[Hashable, int] = {}
-    return {item: numbers.setdefault(root(item), len(numbers)) for item in items}
 
 
 def split_groups(

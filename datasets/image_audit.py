@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets import traits, twins
+from datasets import traits
 from datasets.label_audit import Boxes, read_boxes
 from datasets.listing import Item, Listing, Problem
 from smear import images
+from smear.audit import twins
 from smear.errors import ImageError
 from smear.images import Header
 from smear.types import Image

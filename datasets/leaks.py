@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.listing import GROUPS, TWO_SPLITS, Item, Listing
-from datasets.twins import Twin
+from smear.audit.twins import Twin
 
 NAMES = {"patient": "patients", "slide": "slides", "field": "fields", "group": "groups"}
 

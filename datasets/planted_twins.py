@@ -18,11 +18,11 @@ import numpy as np
 
 from datasets import painted
 from datasets.bars import track
-from datasets.groups import connected
 from datasets.listing import list_images
 from datasets.set_files import write_changed
-from datasets.twins import TRANSFORMS, find_twins, turned
 from smear import images
+from smear.audit.linked import connected
+from smear.audit.twins import TRANSFORMS, find_twins, turned
 from smear.errors import ConfigError, SmearError
 from smear.types import Image
 

@@ -3,17 +3,20 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from datasets import convert, leaks
+from datasets.bars import track
 from datasets.convert import CropRecord, Record
-from datasets.groups import connected, split_groups
+from datasets.groups import split_groups
 from datasets.listing import GROUPS, Item, Listing, list_images
-from datasets.twins import Twin, find_twins
 from smear import annotations, images
+from smear.audit.linked import connected
+from smear.audit.twins import Twin, find_twins
 from smear.errors import AnnotationError
 from smear.models import CropContract
 
@@ -40,7 +43,7 @@ def resplit(data: Path, out: Path, *, shares: Mapping[str, float], seed: int, gr
         raise AnnotationError(f"{first.file}: {first.kind}; mend the set first, datasets.check tells all of it ({len(listing.problems)})")
     if out.resolve() == listing.root.resolve():
         raise AnnotationError(f"{out}: --out is the set itself; choose another folder")
-    twins = find_twins([item.path for item in listing.items], progress=progress)
+    twins = find_twins([item.path for item in listing.items], watch=partial(track, shown=progress))
     kept_whole = [group] if group else [key for key in GROUPS if any(item.groups.get(key) for item in listing.items)]
     split_of, n_groups = assign(listing, twins, [key for key in kept_whole if key != "twins"], shares=shares, seed=seed)
     refuse_leaks(listing, twins, split_of)

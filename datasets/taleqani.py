@@ -25,17 +25,19 @@ Source: Ghaderzadeh et al., Int. J. Intell. Syst. 37 (2022) 5113, doi 10.1002/in
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets import convert, finished, stain
+from datasets import convert, finished
 from datasets.bars import track
 from datasets.convert import CropRecord
 from datasets.taleqani_fields import LABEL_OF, FieldFile, Grouping, find_fields, group_fields, numbers
-from datasets.twins import find_twins
 from smear import annotations, boxes, images
+from smear.audit import stain
+from smear.audit.twins import find_twins
 from smear.crops import crop
 from smear.errors import AnnotationError
 from smear.models import CropContract, open_bundle
@@ -135,7 +137,7 @@ def prepare(arguments: argparse.Namespace, *, find_cells: FindCells | None = Non
         return Path(arguments.out / "crops.csv")
     quiet = arguments.quiet
     features = np.stack([stain.stain_features(images.read_image(field.path)) for field in track(fields, "stain", shown=not quiet)])
-    twins = [(twin.a, twin.b) for twin in find_twins([field.path for field in fields], progress=not quiet)]
+    twins = [(twin.a, twin.b) for twin in find_twins([field.path for field in fields], watch=partial(track, shown=not quiet))]
     grouping = group_fields(fields, features, twins, n_stains=arguments.stains, seed=arguments.seed)
     if find_cells is None:
         find_cells = _detector(arguments)

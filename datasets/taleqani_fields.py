@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets import stain
-from datasets.groups import connected, split_groups
+from datasets.groups import split_groups
 from datasets.pseudo_slides import pseudo_slides
 from smear import annotations
+from smear.audit import stain
+from smear.audit.linked import connected
 from smear.errors import AnnotationError
 
 LABEL_OF = {"Benign": "HEM", "Early": "ALL", "Pre": "ALL", "Pro": "ALL"}

@@ -3,18 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets import compose, convert
+from datasets.bars import track
 from datasets.compose import Source
 from datasets.convert import CropRecord
-from datasets.groups import connected
 from datasets.rulers import Ruler
-from datasets.twins import find_twins
 from smear import annotations, boxes, images
+from smear.audit.linked import connected
+from smear.audit.twins import find_twins
 from smear.crops import crop
 from smear.errors import AnnotationError
 from smear.models import CropContract
@@ -91,7 +93,7 @@ def read_cells(data: Path, label_of: Mapping[str, str], *, progress: bool = Fals
 def without_twins(fields: Sequence[WhiteCells], *, progress: bool = False) -> tuple[list[WhiteCells], list[LeftOut], list[dict[str, Any]]]:
     """The fields that are no twin of a field of a later split, twins in one group; the others, also as `compose.leaks` tells them."""
     paths = [cells.source.path for cells in fields]
-    pairs = find_twins(paths, progress=progress)
+    pairs = find_twins(paths, watch=partial(track, shown=progress))
     dropped = compose.leaks([cells.source for cells in fields], pairs=pairs)
     component = connected(paths, [(pair.a, pair.b) for pair in pairs])
     first: dict[int, str] = {}

@@ -3,14 +3,18 @@
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
 
 from smear.quiet import silence
+from smear.types import Detections
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LEUKOFIELD_CACHE"] = tempfile.mkdtemp(prefix="leukofield-tests-cache-")
     os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="leukofield-tests-")
     os.environ.setdefault("MPLBACKEND", "agg")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # workers share the cores: no thread must spin while it waits for another
     silence()
     # The same examples on every machine, and a busy machine is no failure.
     settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +72,30 @@ def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     yield
     if tried:
         pytest.fail(f"the network was asked for: {tried}")
+
+
+@pytest.fixture(scope="session")
+def paint_cells() -> Callable[..., tuple[NDArray[np.uint8], Detections]]:
+    return _paint_cells
+
+
+def _paint_cells(
+    seed: int, shape_hw: tuple[int, int] = (96, 128), *, red_px: float = 20.0, n_red: int = 8
+) -> tuple[NDArray[np.uint8], Detections]:
+    """Red discs, one large violet disc and noise on a light ground; the truth is exact to the pixel."""
+    rng = np.random.default_rng(seed)
+    height, width = shape_hw
+    image = np.full((height, width, 3), rng.integers(200, 240, 3), np.uint8)
+    rows = []
+    for label, radius, colour in [(1, red_px / 2, (190, 90, 90))] * n_red + [(0, red_px, (90, 50, 160))]:
+        x, y = rng.uniform(radius + 2, width - radius - 2), rng.uniform(radius + 2, height - radius - 2)
+        shade = tuple(int(c * rng.uniform(0.7, 1.1)) for c in colour)
+        cv2.circle(image, (round(x), round(y)), round(radius), shade, -1)
+        rows.append((round(x) - radius, round(y) - radius, round(x) + radius, round(y) + radius, label))
+    noise = rng.normal(0, 4, image.shape)
+    values = np.array(rows, np.float32)
+    truth = Detections(values[:, :4], np.ones(len(rows), np.float32), values[:, 4].astype(np.int64))
+    return np.clip(image + noise, 0, 255).astype(np.uint8), truth
 
 
 def _is_local(host: Any) -> bool:

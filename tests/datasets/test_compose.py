@@ -8,8 +8,8 @@ import yaml
 from datasets import compose
 from datasets.compose import windows
 from datasets.convert import Record, write_yolo
-from datasets.twins import find_twins
 from smear import annotations, boxes, images
+from smear.audit.twins import find_twins
 from smear.types import Detections
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from datasets.leaks import count_leaks, count_pairs, is_leak, shared_groups, twin_rows
 from datasets.listing import TWO_SPLITS, Item, Listing, Problem
-from datasets.twins import Twin
+from smear.audit.twins import Twin
 
 
 def test_only_two_different_splits_leak():

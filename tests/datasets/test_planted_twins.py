@@ -7,8 +7,8 @@ import pytest
 
 from datasets import planted_twins
 from datasets.planted_twins import DISGUISES, describe, measure
-from datasets.twins import TRANSFORMS, Twin
 from smear import images
+from smear.audit.twins import TRANSFORMS, Twin
 
 
 @pytest.fixture

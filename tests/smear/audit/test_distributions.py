@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets.distributions import N_BINS, class_counts, size_summary
+from smear.audit.distributions import N_BINS, class_counts, size_summary
 
 
 def test_every_class_is_counted_in_every_split():

@@ -36,9 +36,16 @@ def size_summary(diameters_px: Mapping[str, Sequence[float] | NDArray[np.floatin
     whole = np.concatenate(list(known.values()))
     low, high = max(float(whole.min()), 1e-3), float(whole.max())
     edges = np.geomspace(low, max(high, low * 1.01), N_BINS + 1)
-    summary = {}
-    for name, values in known.items():
-        told: dict[str, Any] = {key: round(float(np.quantile(values, q)), 2) for key, q in QUANTILES.items()}
-        histogram, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-        summary[name] = {"n": len(values), **told, "edges_px": [round(float(e), 3) for e in edges], "histogram": histogram.tolist()}
-    return summary
+    told = {"edges_px": [round(float(e), 3) for e in edges]}
+    return {name: {**quantiles(values), **told, "histogram": histogram(values, edges)} for name, values in known.items()}
+
+
+def quantiles(values: NDArray[np.floating]) -> dict[str, Any]:
+    """`n` and `QUANTILES` of at least one value."""
+    return {"n": len(values), **{key: round(float(np.quantile(values, q)), 2) for key, q in QUANTILES.items()}}
+
+
+def histogram(values: NDArray[np.floating], edges: NDArray[np.floating]) -> list[int]:
+    """How many values lie between each two of E edges, (E - 1,); what lies beyond the ends is counted at the ends."""
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return [int(n) for n in counts]

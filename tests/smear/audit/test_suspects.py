@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datasets import suspects
-from datasets.suspects import cross_validated, find_suspects, read_probabilities, skill
+from smear.audit import suspects
+from smear.audit.suspects import cross_validated, find_suspects, read_probabilities, skill
 from smear.errors import AnnotationError
 
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import twins
-from datasets.twins import TRANSFORMS, find_twins
 from smear import images
+from smear.audit import twins
+from smear.audit.twins import TRANSFORMS, find_twins
 from smear.errors import ImageError
 
 

@@ -1,9 +1,9 @@
 """Suspected label errors: what a model that never saw a label would call otherwise, by confident learning.
 
 Method: confident learning (Northcutt, Jiang & Chuang 2021, JAIR 70; the package cleanlab), on out-of-sample probabilities. They come
-from a file (`--probabilities`), or from gradient-boosted trees on plain traits (`datasets.traits`: size, shape, colour, texture),
-cross-validated so that a field and its twins are never on both sides. A suspect is a question to a person, not a correction: such
-traits tell a white cell from a platelet well, and ALL from HEM badly.
+from a file, or from gradient-boosted trees on plain traits (size, shape, colour, texture), cross-validated so that a field and its
+twins are never on both sides. A suspect is a question to a person, not a correction: such traits tell a white cell from a platelet
+well, and ALL from HEM badly.
 """
 
 import csv
@@ -19,7 +19,9 @@ from smear.errors import AnnotationError, MissingExtra
 
 N_FOLDS = 5
 MIN_PER_CLASS = 20  # labels of a class; with fewer it has no picture of its own
+MIN_SKILL = 0.9  # balanced accuracy of the traits below which their doubts say more about them than about the labels
 MAX_TRAINING = 20_000  # rows that a fold learns from: more cost time and change little
+N_LEVELS = 64  # that a trait is cut into: scikit-learn 1.9 takes 20 times as long to cut weighted rows as to learn from them
 TRAITS_METHOD = "confident learning (cleanlab) on gradient-boosted trees over size, shape, colour and texture, cross-validated by field"
 FILE_METHOD = "confident learning (cleanlab) on the given probabilities, which must be out of sample"
 
@@ -45,7 +47,7 @@ def cross_validated(
     """
     from sklearn.ensemble import HistGradientBoostingClassifier  # on demand: most audits ask for no suspects
 
-    rng = np.random.default_rng(seed)
+    rng, traits = np.random.default_rng(seed), _levels(traits)
     fold_of_group = rng.permutation(int(groups.max()) + 1) % N_FOLDS
     folds = fold_of_group[groups]
     probabilities = np.full((len(labels), n_classes), 1 / n_classes)
@@ -61,6 +63,17 @@ def cross_validated(
         missing = np.setdiff1d(np.arange(n_classes), model.classes_)
         probabilities[np.ix_(held, missing)] = 0.0
     return probabilities
+
+
+def _levels(traits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, T) each trait as the number of its quantile, NaN where it is not known: trees see its order alone."""
+    levels = np.full(traits.shape, np.nan, np.float32)
+    for found, values in zip(levels.T, traits.T, strict=True):
+        known = np.isfinite(values)
+        if known.any():
+            cuts = np.unique(np.quantile(values[known], np.arange(1, N_LEVELS) / N_LEVELS))
+            found[known] = np.searchsorted(cuts, values[known], side="right")
+    return levels
 
 
 def find_suspects(labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]) -> list[Suspect]:

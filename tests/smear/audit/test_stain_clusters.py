@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.stain import FEATURES, alignment, stain_clusters, stain_features, standardise
+from smear.audit.stain import FEATURES, alignment, stain_clusters, stain_features, standardise
 
 PURPLE, BLUE = (130, 60, 160), (60, 90, 190)
 
