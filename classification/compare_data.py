@@ -1,19 +1,18 @@
 """The crops that systems are compared on: read and looked at once, what cannot be read dropped by name, each with its group."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classification.crops import GROUPS, CropTable, label_names, read_checked, read_crops
 from classification.folds import choose_rows
+from classification.readable import Watch, look_at
 from classification.systems import Cells
-from smear.errors import AnnotationError, ConfigError, SmearError
-from smear.line import ahead, n_cores
+from smear.errors import AnnotationError, ConfigError
 from smear.types import Image
 
 POSITIVE = "ALL"  # comes first among the classes where there is one of this name
@@ -44,9 +43,7 @@ class Bench:
 
     @property
     def files(self) -> list[str]:
-        """A name for each crop: its file as the table has it, behind its source if there are several."""
-        sources, files = self.table.column("source").tolist(), self.table.column("file").tolist()
-        return files if len(set(sources)) < 2 else [f"{source}/{file}" for source, file in zip(sources, files, strict=True)]
+        return file_names(self.table)
 
 
 def read_bench(
@@ -55,44 +52,45 @@ def read_bench(
     classes: Sequence[str] = (),
     label_column: str = "label",
     group: str = "group",
+    split: str | None = None,
     max_cells: int | None = None,
     seed: int = 0,
-    watch: Callable[[Iterable[Any], int], Iterable[Any]] = lambda crops, n: crops,
+    watch: Watch = lambda crops, n: crops,
 ) -> Bench:
     """Read tables and decode every crop once.
 
-    The `split` column of the tables plays no role, so crops of all three are compared on.
+    Unless `split` is given, that column of the tables plays no role, so crops of all three are compared on.
 
     Args:
         classes: in this order, the first is the positive one; none: those of the table, `POSITIVE` first, then by name.
         group: column that says which crops belong together; where a crop has no value, the next of `FINER` stands in.
-        max_cells: at most so many crops, every group keeping its share. watch: wraps the n crops that are read, for a progress bar.
+        split: use the crops of this one alone. max_cells: at most so many crops, every group keeping its share.
+        watch: wraps the n crops that are read, for a progress bar.
 
     Raises:
-        AnnotationError: a table is malformed, or no crop can be read.
+        AnnotationError: a table is malformed, has no crop in that split, or no crop can be read.
         ConfigError: there is no such column, or nothing in it.
     """
     table = read_crops(data, classes or _classes(data, label_column), label_column=label_column)
     if not len(table):
         raise AnnotationError(f"{', '.join(map(str, data))}: holds no crops")
+    table = table.split(split) if split else table
     groups, told = crop_groups(table, group)
     rows = choose_rows(groups, most=max_cells or len(table), seed=seed)
     if len(rows) < len(table):
         told.append(f"{len(rows)} of {len(table)} crops were drawn, seed {seed}")
-    table, groups = table.take(rows), groups[rows]
-    looked = list(watch(ahead(_look, table.paths, threads=n_cores()), len(table)))
-    good = np.array([error is None for _, _, error in looked], bool)
-    files = table.column("file").tolist()
-    dropped = tuple({"file": file, "error": str(error)} for file, (*_, error) in zip(files, looked, strict=True) if error is not None)
-    if not good.any():
-        raise AnnotationError(f"{', '.join(map(str, data))}: no crop can be read; the first: {dropped[0]['error']}")
-    if dropped:
-        told.append(f"{len(dropped)} of {len(files)} crops cannot be read and were left out, the first: {dropped[0]['error']}")
-    digests = [digest for _, digest, error in looked if error is None]
-    table, groups = table.take(good), groups[good]
-    told += _twins(digests, table, groups, group)
-    timed = _timed(table, [size for size, _, error in looked if error is None])
-    return Bench(table, groups, group, dropped, tuple(told), _digest(table, groups, digests), timed)
+    found = look_at(table.take(rows), _look, where=", ".join(map(str, data)), watch=watch)
+    table, groups = found.table, groups[rows][found.rows]
+    digests = [digest for _, digest in found.looks]
+    told += [*found.warnings, *_twins(digests, table, groups, group)]
+    timed = _timed(table, [size for size, _ in found.looks])
+    return Bench(table, groups, group, found.dropped, tuple(told), _digest(table, groups, digests), timed)
+
+
+def file_names(table: CropTable) -> list[str]:
+    """A name for each crop: its file as the table has it, behind its source if there are several."""
+    sources, files = table.column("source").tolist(), table.column("file").tolist()
+    return files if len(set(sources)) < 2 else [f"{source}/{file}" for source, file in zip(sources, files, strict=True)]
 
 
 def crop_groups(table: CropTable, column: str) -> tuple[NDArray[np.str_], list[str]]:
@@ -117,13 +115,15 @@ def crop_groups(table: CropTable, column: str) -> tuple[NDArray[np.str_], list[s
     return np.array([f"{source}/{name}" for source, name in zip(table.column("source"), named, strict=True)], np.str_), told
 
 
-def _look(path: Path) -> tuple[int, bytes, str | None]:
-    """Side, digest of the pixels, and why it cannot be used."""
-    try:
-        image, digest = read_checked(path)
-    except SmearError as error:
-        return 0, b"", str(error)
-    return image.shape[0], digest, None
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Classes, `POSITIVE` first, then by name."""
+    return tuple(sorted(names, key=lambda name: (name != POSITIVE, name)))
+
+
+def _look(path: Path) -> tuple[int, bytes]:
+    """Side and digest of the pixels."""
+    image, digest = read_checked(path)
+    return image.shape[0], digest
 
 
 def _timed(table: CropTable, sizes: Sequence[int]) -> Image:
@@ -157,4 +157,4 @@ def _classes(data: Sequence[Path], label_column: str) -> tuple[str, ...]:
         raise AnnotationError(
             f"{', '.join(map(str, data))}: {label_column}: all crops are {next(iter(names))!r}; systems need two classes to tell apart"
         )
-    return tuple(sorted(names, key=lambda name: (name != POSITIVE, name)))
+    return in_order(names)

@@ -89,15 +89,20 @@ def picture_cells(report: Mapping[str, Any], paths: Sequence[Path]) -> dict[int,
         report: as for `render_page`. paths: the file of each of the N crops that were compared on.
     """
     found = report["all_wrong"].get(view.judged_by(report)) or {"cells": []}
+    return picture_rows([cell["row"] for cell in choose_cells(found["cells"])], paths)
+
+
+def picture_rows(rows: Iterable[int], paths: Sequence[Path]) -> dict[int, bytes]:
+    """JPEG bytes of the crops of these rows; one that cannot be read any more is left out."""
     pictures = {}
-    for cell in choose_cells(found["cells"]):
+    for row in rows:
         try:
-            image = read_image(paths[cell["row"]])
+            image = read_image(paths[row])
         except ImageError:  # it was read before: taken away since
             continue
         height, width = image.shape[:2]
         small = look(image, np.array([0, 0, width, height], np.float32), max(height, width), PICTURE_PX).picture
-        pictures[cell["row"]] = encode(small, ".jpg", quality=QUALITY)
+        pictures[row] = encode(small, ".jpg", quality=QUALITY)
     return pictures
 
 

@@ -25,6 +25,7 @@ from smear.errors import ConfigError, ModelError, SmearError
 from smear.files import write_atomic
 from smear.metrics.classification import ERRORS, METRICS, MORE_METRICS, classification_intervals, classification_metrics
 from smear.metrics.operating import RULES, TARGET_SENSITIVITY
+from smear.models import ModelCard
 from smear.report.flat import metrics_csv
 from smear.report.records import jsonable
 
@@ -51,8 +52,7 @@ def evaluate(
         ModelError: the classifier was made for crops cut by another contract.
         ImageError, AnnotationError: a crop cannot be read or is not square.
     """
-    if classifier.card.crop != table.contract and None not in (classifier.card.crop, table.contract):
-        raise ModelError(f"{classifier.card.name}: wants crops cut as {classifier.card.crop!r}, these are cut as {table.contract!r}")
+    refuse_other_crops(classifier.card, table)
     probabilities = classifier(load_images(table, size=classifier.card.input_px))
     found = describe_predictions(table.labels, probabilities, stain_names(table, stain_column), table.classes, min_cells=min_cells)
     found["review_share"] = _share(probabilities.max(axis=1) < classifier.card.thresholds.get("needs_review", 0.0))
@@ -63,6 +63,12 @@ def evaluate(
     found |= {"intervals": {name: interval.to_json() for name, interval in intervals.items()}, "group_unit": unit}
     point = apply_point(classifier.card, table.labels, probabilities, groups, n_resamples=n_resamples, seed=seed, unit=unit)
     return {**found, **({POINT: point} if point else {}), "per_field": field_metrics(table, probabilities)}, probabilities
+
+
+def refuse_other_crops(card: ModelCard, table: CropTable) -> None:
+    """Raises ModelError: the model was made for crops cut by another contract; one that is not known fits all."""
+    if card.crop != table.contract and None not in (card.crop, table.contract):
+        raise ModelError(f"{card.name}: wants crops cut as {card.crop!r}, these are cut as {table.contract!r}")
 
 
 def field_metrics(table: CropTable, probabilities: NDArray[np.float32]) -> dict[str, Any]:

@@ -113,7 +113,29 @@ def open_torch(
         torch.set_num_threads(threads or max(1, n_cores() // lanes))
     if precision == "fp32" and target != "cpu":
         torch.backends.cudnn.allow_tf32 = False  # 10 bits of mantissa move scores near a threshold
-    return TorchNetwork(_filled(bundle, build_module), target, precision=precision, pixels=pixels)
+    return TorchNetwork(open_module(bundle, build_module), target, precision=precision, pixels=pixels)
+
+
+def open_module(bundle: Bundle, build_module: Callable) -> Any:
+    """The module of the card with the weights of the bundle's `.safetensors` file, or else of its `.onnx` file; on the CPU, in float32.
+
+    Raises:
+        ModelError: the weights do not fit the module, or the card names one that does not exist.
+    """
+    suffix = ".safetensors" if any(name.endswith(".safetensors") for name in bundle.card.files) else ".onnx"
+    name = bundle.file(suffix)
+    data = bundle.read(name)
+    try:
+        module = build_module(bundle.card)
+        if suffix == ".onnx":
+            restore(module, stored_weights(data))
+        else:
+            module.load_state_dict(safetensors.torch.load(data), strict=True)
+    except (RuntimeError, safetensors.SafetensorError, ConfigError, ModelError) as error:
+        said = " ".join(str(error).split())[:160]
+        architecture = bundle.card.architecture
+        raise ModelError(f"{bundle.root / name}: does not fit {architecture!r} ({said}); export it again or use runtime 'onnx'") from error
+    return module.float()
 
 
 def find_device(device: str) -> str:
@@ -169,20 +191,3 @@ def _replica(module: Any) -> Any:
     """A module that shares the tensors of another and nothing else."""
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return copy.deepcopy(module, shared)
-
-
-def _filled(bundle: Bundle, build_module: Callable) -> Any:
-    suffix = ".safetensors" if any(name.endswith(".safetensors") for name in bundle.card.files) else ".onnx"
-    name = bundle.file(suffix)
-    data = bundle.read(name)
-    try:
-        module = build_module(bundle.card)
-        if suffix == ".onnx":
-            restore(module, stored_weights(data))
-        else:
-            module.load_state_dict(safetensors.torch.load(data), strict=True)
-    except (RuntimeError, safetensors.SafetensorError, ConfigError, ModelError) as error:
-        said = " ".join(str(error).split())[:160]
-        architecture = bundle.card.architecture
-        raise ModelError(f"{bundle.root / name}: does not fit {architecture!r} ({said}); export it again or use runtime 'onnx'") from error
-    return module.float()
