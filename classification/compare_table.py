@@ -218,7 +218,8 @@ def _status(truth: Truth, run: Run) -> tuple[str, str]:
             told.append(f"{_folds(where)}: {message}")
     if stopped:
         told.append(f"{_folds(stopped)} stopped by the budget{_epochs(run, stopped)}")
-    told += dict.fromkeys(note for i in ok if (note := str(run.results[i].record["about"].get("note") or "")))
+    notes = "; ".join(str(run.results[i].record["about"].get("note") or "") for i in ok).split("; ")
+    told += dict.fromkeys(filter(None, notes))  # what several folds say stands once
     any_failed = any(result.status == "failed" for result in run.results)
     whole = "stopped by the budget" if stopped else "ok"
     return whole if run.is_complete else "incomplete" if ok else "failed" if any_failed else "not run", "; ".join(told)

@@ -61,6 +61,14 @@ def only_row(truth: Truth, *runs: Run) -> dict[str, Any]:
     return make_rows(truth, runs, score_runs(truth, runs))[0]
 
 
+def test_what_several_folds_note_stands_once() -> None:
+    truth = truth_of()
+    run = run_of("one", answer(truth, 1))
+    for i, result in enumerate(run.results):
+        result.record["about"] |= {"note": f"64 px instead of 224; {i // 2} of 80 crops lack features"}  # type: ignore[index]
+    assert only_row(truth, run)["note"] == "64 px instead of 224; 0 of 80 crops lack features; 1 of 80 crops lack features"
+
+
 def test_a_row_has_the_numbers_and_intervals_of_all_crops() -> None:
     truth = truth_of()
     p = answer(truth, 1)
