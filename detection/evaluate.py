@@ -168,6 +168,9 @@ def _show(metrics: dict[str, Any]) -> None:
     print(f"\n{intervals['map50']['method']}")
     for name, interval in intervals.items():
         print(f"  {name:<30}{interval['value']:>8.4f}  {interval['low']:.4f} to {interval['high']:.4f}")
+    whole = metrics["whole_cells"]
+    told = ", ".join(f"{name} {ap:.3f} ({whole['n_truth'][name]})" for name, ap in whole["ap50"].items() if whole["n_truth"][name])
+    print(f"\ncells that the border does not cut: mAP@50 {whole['map50']:.4f}, mAP@50-95 {whole['map50_95']:.4f}; AP@50: {told}")
     ar = metrics["ar"]
     print(f"\naverage recall: {ar['ar']:.4f} of all detections, {ar['ar100']:.4f} of 100 a class and field, {ar['ar10']:.4f} of 10")
     if metrics["by_size"]:

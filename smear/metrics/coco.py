@@ -15,6 +15,9 @@ IOUS = np.linspace(0.5, 0.95, 10)  # COCO's ten thresholds
 RECALLS = np.linspace(0, 1, 101)  # where COCO reads a curve
 COCO_MAX_DETECTIONS = 100  # COCO keeps 100 a picture; a smear field can hold 300 red cells, so we raise it to the fullest field
 EVERY_AREA = ((0.0, 1e10),)
+NO_AREA = 1e12  # beyond every range: COCOeval ignores such a true box, and such a detection unless it matches one that counts
+
+Aside = Sequence[NDArray[np.bool_]]  # one (N,) a field: the boxes that do not count
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,19 @@ class CocoCurves:
 
 
 def evaluate(
-    truths: Sequence[Detections], found: Sequence[Detections], n_classes: int, *, areas: Sequence[tuple[float, float]] = EVERY_AREA
+    truths: Sequence[Detections],
+    found: Sequence[Detections],
+    n_classes: int,
+    *,
+    areas: Sequence[tuple[float, float]] = EVERY_AREA,
+    aside: tuple[Aside, Aside] | None = None,
 ) -> CocoCurves:
     """Run COCOeval on boxes, one `Detections` a field each; labels are below `n_classes`.
 
     Args:
         areas: (low, high) box areas in square pixels, both ends included; true boxes outside are ignored, and so are
             unmatched detections outside.
+        aside: true boxes that are ignored, and detections that are unless they match a true box that is not.
 
     Source: Lin et al., Microsoft COCO (2014).
     """
@@ -50,7 +59,8 @@ def evaluate(
         "images": [{"id": i} for i in range(len(truths))],
         "categories": [{"id": k, "name": str(k)} for k in range(n_classes)],
     }
-    evaluation = COCOeval_faster(_coco(data_set, truths), _coco(data_set, found), iouType="bbox")
+    true_aside, found_aside = aside or ([np.zeros(len(d), bool) for d in rows] for rows in (truths, found))
+    evaluation = COCOeval_faster(_coco(data_set, truths, true_aside), _coco(data_set, found, found_aside), iouType="bbox")
     evaluation.params.maxDets = list(kept)
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [list(a) for a in areas], [str(a) for a in areas]
     evaluation.evaluate()
@@ -66,11 +76,11 @@ def mean_of_known(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def _coco(data_set: dict[str, Any], rows: Sequence[Detections]) -> COCO:
+def _coco(data_set: dict[str, Any], rows: Sequence[Detections], aside: Aside) -> COCO:
     annotations: list[dict[str, Any]] = []
-    for image_id, detections in enumerate(rows):
-        for (x0, y0, x1, y1), score, label in zip(
-            detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True
+    for image_id, (detections, left_out) in enumerate(zip(rows, aside, strict=True)):
+        for (x0, y0, x1, y1), score, label, is_out in zip(
+            detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), left_out.tolist(), strict=True
         ):
             box = [x0, y0, x1 - x0, y1 - y0]
             annotations.append(
@@ -79,7 +89,7 @@ def _coco(data_set: dict[str, Any], rows: Sequence[Detections]) -> COCO:
                     "image_id": image_id,
                     "category_id": label,
                     "bbox": box,
-                    "area": box[2] * box[3],
+                    "area": NO_AREA if is_out else box[2] * box[3],
                     "score": score,
                     "iscrowd": 0,
                 }

@@ -8,6 +8,7 @@ from smear.metrics.cell_sizes import by_size, true_rulers
 from smear.metrics.detection import coco_metrics, pr_curves
 from smear.metrics.matching import bootstrap_detection
 from smear.metrics.statistics import field_groups
+from smear.metrics.whole_cells import whole_cells
 from smear.types import Detections, Field, FieldResult, Outcome
 
 RED_CLASS = "RBC"  # the name of red cells in every set that we prepare
@@ -25,15 +26,15 @@ def detection_report(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The detection metrics of F fields; see `coco_metrics`, `pr_curves`, `by_size` and `bootstrap_detection`.
+    """The detection metrics of F fields; see `coco_metrics`, `pr_curves`, `whole_cells`, `by_size` and `bootstrap_detection`.
 
     Args:
         truths, found: one a field; labels index `classes`. outcomes: where the found boxes come from, for the size and scale of the field.
         confidence: the operating point. n_resamples: 0 leaves the intervals out.
 
     Returns:
-        What `coco_metrics` returns, and `by_size`, `size_rulers` (how many fields were measured by their true red cells, by those that were
-        found, or not at all), `intervals`, `pr_curves`.
+        What `coco_metrics` returns, and `whole_cells`, `by_size`, `size_rulers` (how many fields were measured by their true red cells, by
+        those that were found, or not at all), `intervals`, `pr_curves`.
     """
     groups, unit = field_groups(fields)
     intervals = (
@@ -48,6 +49,7 @@ def detection_report(
     n_true, n_known = sum(map(math.isfinite, true)), sum(map(math.isfinite, rulers))
     return {
         **coco_metrics(truths, found, classes, confidence=confidence),
+        "whole_cells": whole_cells(truths, found, classes, shapes),
         "by_size": by_size(truths, found, classes, rulers),
         "size_rulers": {"true red cells": n_true, "measured scale": n_known - n_true, "unknown": len(rulers) - n_known},
         "intervals": {name: interval.to_json() for name, interval in intervals.items()},
