@@ -1,13 +1,11 @@
 """The command from end to end, on networks and models that learned discs in seconds; what is written is what was found."""
 
-import base64
 import csv
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from classification.recipes import Recipe
 from classification.systems import Cells, Fitted, open_system
 from classification.train import Trained
 from smear.images import read_image
+from tests.pages import Reader
 
 METHODS, ZONES = ("grad_cam", "layer_cam"), ("nucleus", "cytoplasm", "outside")
 EVIL = '<img src="http://evil.example/x.png" onerror="alert(1)">'
@@ -68,40 +67,6 @@ def of_bundle(run: tuple[Path, Trained], table: Path, tmp_path_factory: pytest.T
 def of_ensemble(systems: dict[str, Path], table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("ensemble")
     return out, run_explain(systems["both"], table, out, "--split", "all")
-
-
-class Reader(HTMLParser):
-    """Tags that are opened but not closed, everything that a page would load, its pictures and its words."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.links: list[str | None] = []
-        self.pictures: list[tuple[str, bytes]] = []
-        self.words: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.links += [value for key, value in attrs if key in ("src", "href", "srcset", "data", "action") or key.startswith("on")]
-        if tag == "img" and (given["src"] or "").startswith("data:image/jpeg"):
-            self.pictures.append((given["alt"] or "", base64.b64decode((given["src"] or "").split(",")[1])))
-        assert tag != "script"
-        if tag not in ("img", "meta", "br", "wbr", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
 
 
 def page_of(out: Path) -> Reader:
