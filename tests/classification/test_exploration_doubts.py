@@ -16,7 +16,7 @@ def one_thread() -> Iterator[None]:
     import sklearn.ensemble  # noqa: F401  its threads are limited below
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, "openmp"):
+    with threadpool_limits(1):
         yield
 
 
