@@ -48,14 +48,8 @@ demo: setup
 	@echo "one row a cell:   out/demo/cells.csv"
 	@echo "The fields are painted by a program. Research use only; not a diagnostic device."
 
-# In two runs: SHAP and UMAP bring LLVM and a thread pool of their own, and a worker that held these beside everything else died now and then.
 test: setup
-ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest -q --numprocesses auto $(PYTEST_ARGS)
-else
-	$(BIN)/python -m pytest -q --numprocesses auto tests/classification
-	$(BIN)/python -m pytest -q --numprocesses auto tests --ignore tests/classification
-endif
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
