@@ -26,7 +26,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LEUKOFIELD_CACHE"] = tempfile.mkdtemp(prefix="leukofield-tests-cache-")
     os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="leukofield-tests-")
     os.environ.setdefault("MPLBACKEND", "agg")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # workers share the cores: no thread must spin while it waits for another
     silence()
     # The same examples on every machine, and a busy machine is no failure.
     settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
