@@ -15,6 +15,7 @@ from classification.classifier import BundleClassifier, open_classifier
 from classification.crops import CropTable, load_images, read_crops
 from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
 from classification.probabilities import to_probabilities
+from classification.refusals import refusal
 from classification.settings import Operating, Review
 from smear.bundles import record_calibration
 from smear.errors import ConfigError, ModelError, SmearError
@@ -98,11 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         classifier = open_classifier(options.bundle, runtime=options.runtime, device=options.device)
         found = calibrate(classifier, read_crops(options.data, classifier.classes), unseen=options.unseen)
         record_calibration(options.bundle, found.temperature, found.thresholds, jsonable(found.metrics))
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {options.bundle}: cannot write it ({error.strerror})", file=sys.stderr)
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.bundle)}", file=sys.stderr)
         return 2
     print(f"temperature {found.temperature:.4f}, was {classifier.card.temperature:.4f}")
     print("\n".join(_lines(found.metrics[CURVE])))

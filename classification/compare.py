@@ -22,13 +22,12 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from tqdm import tqdm
 
 from classification.compare_console import console_lines, console_table
 from classification.compare_data import Bench, read_bench
@@ -38,7 +37,9 @@ from classification.compare_plan import Plan, make_plan, run_plan
 from classification.compare_runs import Limits, Result
 from classification.compare_table import Truth, compare_csv, make_rows, score_runs
 from classification.folds import KINDS, Kind
+from classification.readable import bar
 from classification.recipes import choose
+from classification.refusals import refusal
 from classification.run_folder import describe_run
 from classification.settings import TrainSettings
 from classification.steps import choose_device
@@ -73,10 +74,6 @@ def compare(options: argparse.Namespace, *, command: str, progress: bool = False
     kinds = _kinds(options.splits)
     recipes = list(choose(options.systems).values())
     limits = Limits(options.seed, str(choose_device(options.device)), options.weights, options.epochs, options.imgsz)
-
-    def watch(crops: Iterable[Any], n: int) -> Iterable[Any]:
-        return tqdm(crops, total=n, desc="crops", unit="crop", leave=False, dynamic_ncols=True, disable=not progress)
-
     bench = read_bench(
         options.data,
         classes=tuple(filter(None, (options.classes or "").split(","))),
@@ -84,7 +81,7 @@ def compare(options: argparse.Namespace, *, command: str, progress: bool = False
         group=options.group,
         max_cells=options.max_cells,
         seed=options.seed,
-        watch=watch,
+        watch=bar("crops", shown=progress, unit="crop"),
     )
     plan = make_plan(recipes, bench, limits, options.out, kinds=kinds, k=options.folds)
     seconds = None if options.budget is None else 60 * options.budget
@@ -103,13 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "classification.compare", *(sys.argv[1:] if argv is None else argv)])
     try:
         found = compare(options, command=command, progress=True)
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"error: {options.out}: cannot write it ({error.strerror}); finished folds are kept, the same command goes on", file=sys.stderr
-        )
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.out, kept='finished folds are kept, the same command goes on')}", file=sys.stderr)
         return 2
     Console(width=None if sys.stdout.isatty() else WIDTH).print(console_table(found))
     for line in console_lines(found):

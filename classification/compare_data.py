@@ -51,7 +51,7 @@ def read_bench(
     *,
     classes: Sequence[str] = (),
     label_column: str = "label",
-    group: str = "group",
+    group: str | None = "group",
     split: str | None = None,
     max_cells: int | None = None,
     seed: int = 0,
@@ -63,7 +63,7 @@ def read_bench(
 
     Args:
         classes: in this order, the first is the positive one; none: those of the table, `POSITIVE` first, then by name.
-        group: column that says which crops belong together; where a crop has no value, the next of `FINER` stands in.
+        group: column that says which crops belong together, see `draw`.
         split: use the crops of this one alone. max_cells: at most so many crops, every group keeping its share.
         watch: wraps the n crops that are read, for a progress bar.
 
@@ -75,16 +75,41 @@ def read_bench(
     if not len(table):
         raise AnnotationError(f"{', '.join(map(str, data))}: holds no crops")
     table = table.split(split) if split else table
-    groups, told = crop_groups(table, group)
+    drawn = draw(table, group, max_cells=max_cells, seed=seed)
+    found = look_at(drawn.table, _look, where=", ".join(map(str, data)), watch=watch)
+    table, groups = found.table, drawn.groups[found.rows]
+    digests = [digest for _, digest in found.looks]
+    told = [*drawn.warnings, *found.warnings, *_twins(digests, table, groups, drawn.unit)]
+    timed = _timed(table, [size for size, _ in found.looks])
+    return Bench(table, groups, drawn.unit, found.dropped, tuple(told), _digest(table, groups, digests), timed)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """N crops of a table with their groups (N,), of kind `unit`."""
+
+    table: CropTable
+    groups: NDArray[np.str_]
+    unit: str
+    warnings: tuple[str, ...]
+
+
+def draw(table: CropTable, group: str | None, *, max_cells: int | None, seed: int) -> Drawn:
+    """At most so many crops of a table, every group keeping its share; None: all.
+
+    Args:
+        group: column that says which crops belong together; where a crop has no value, the next of `FINER` stands in. None: the coarsest
+            of `FINER` that is known, else each crop by itself.
+
+    Raises:
+        ConfigError: there is no such column, or nothing in it.
+    """
+    unit = group or next((name for name in FINER if (table.column(name) != "").any()), "file")
+    groups, told = crop_groups(table, unit)
     rows = choose_rows(groups, most=max_cells or len(table), seed=seed)
     if len(rows) < len(table):
         told.append(f"{len(rows)} of {len(table)} crops were drawn, seed {seed}")
-    found = look_at(table.take(rows), _look, where=", ".join(map(str, data)), watch=watch)
-    table, groups = found.table, groups[rows][found.rows]
-    digests = [digest for _, digest in found.looks]
-    told += [*found.warnings, *_twins(digests, table, groups, group)]
-    timed = _timed(table, [size for size, _ in found.looks])
-    return Bench(table, groups, group, found.dropped, tuple(told), _digest(table, groups, digests), timed)
+    return Drawn(table.take(rows), groups[rows], unit, tuple(told))
 
 
 def file_names(table: CropTable) -> list[str]:

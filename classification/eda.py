@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from classification.exploration import MAP_CELLS, STAINS
+from classification.refusals import refusal
 from smear.errors import SmearError
 from smear.files import write_atomic
 from smear.line import n_cores
@@ -41,14 +42,13 @@ def eda(options: argparse.Namespace, *, command: str, progress: bool = False) ->
     from classification.exploration.page import Places, picture_cells, render_page, values_of
     from classification.exploration.report import explore
     from classification.exploration.rows import eda_csv
+    from classification.readable import bar
     from classification.run_folder import describe_run
     from classification.settings import TrainSettings
     from smear.report.records import jsonable
 
     def watch(items: Iterable[Any], what: str, n: int | None = None) -> Iterable[Any]:
-        from tqdm import tqdm
-
-        return tqdm(items, total=n, desc=what, leave=False, dynamic_ncols=True, disable=not progress)
+        return bar(what, shown=progress)(items, n)
 
     families = [name.strip() for name in options.families.split(",")] if options.families else FAMILIES
     crops = read_all(
@@ -58,7 +58,7 @@ def eda(options: argparse.Namespace, *, command: str, progress: bool = False) ->
         max_cells=options.max_cells,
         n_stains=options.stains,
         seed=options.seed,
-        watch=lambda items, n: watch(items, "crops", n),
+        watch=bar("crops", shown=progress),
     )
     numbers = measure(crops, families, workers=options.workers, watch=watch)
     found = explore(crops, numbers, map_cells=options.map_cells, seed=options.seed, watch=watch)
@@ -76,11 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "classification.eda", *(sys.argv[1:] if argv is None else argv)])
     try:
         found = eda(options, command=command, progress=True)
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {options.out}: cannot write it ({error.strerror})", file=sys.stderr)
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.out)}", file=sys.stderr)
         return 2
     print(found["answer"]["verdict"])
     for line in found["answer"]["said"]:

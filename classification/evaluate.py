@@ -19,6 +19,7 @@ from classification.classifier import BundleClassifier, open_classifier
 from classification.crops import SPLITS, CropTable, load_images, read_crops
 from classification.material import stain_names
 from classification.operating import COUNTS, POINT, THRESHOLD, apply_point, cell_groups, choose_point, count_for_card
+from classification.refusals import refusal
 from classification.selection import describe_predictions
 from smear.bundles import record_metrics
 from smear.errors import ConfigError, ModelError, SmearError
@@ -122,11 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             record_metrics(options.bundle, COUNTS, jsonable(counts))
         if options.choose:
             record_metrics(options.bundle, POINT, jsonable(found[POINT]), thresholds={THRESHOLD: found[POINT]["threshold"]})
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {options.out}: cannot write it ({error.strerror})", file=sys.stderr)
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.out)}", file=sys.stderr)
         return 2
     _show(found, classifier.card.name, options.split)
     print(f"metrics: {options.out / 'metrics.json'}")

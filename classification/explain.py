@@ -21,11 +21,12 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classification.refusals import refusal
 from smear.errors import SmearError
 from smear.files import write_atomic
 
@@ -47,10 +48,12 @@ def explain(options: argparse.Namespace, *, command: str, progress: bool = False
         SmearError: the model or the tables are wrong, or a package is missing; said before anything is explained.
         OSError: OUT cannot be written.
     """
-    from classification.explanations.choice import choose_explained, count_kinds, read_pool
+    from classification.compare_data import read_bench
+    from classification.explanations.choice import choose_explained, count_kinds
     from classification.explanations.page import render_page
     from classification.explanations.record import explain_csv, explain_parts, require
     from classification.explanations.subject import open_subject
+    from classification.readable import bar
     from classification.steps import choose_device
     from smear.images import encode
     from smear.report.records import jsonable
@@ -58,14 +61,22 @@ def explain(options: argparse.Namespace, *, command: str, progress: bool = False
     device = choose_device(options.device)
     subject = open_subject(options.model, device)
     require(subject)
-    asked = {name: getattr(options, name) for name in ("label_column", "group", "split", "seed")}
-    bench = read_pool(options.data, subject.classes, most=options.pool, watch=_watch("crops", progress), **asked)
+    bench = read_bench(
+        options.data,
+        classes=subject.classes,
+        label_column=options.label_column,
+        group=options.group,
+        split=None if options.split == "all" else options.split,
+        max_cells=options.pool,
+        seed=options.seed,
+        watch=bar("crops", shown=progress),
+    )
     _refuse_other_crops(subject, bench)
     p = subject.probabilities(bench.cells)
     labels, predicted = bench.table.labels, p.argmax(axis=1)
     rows = choose_explained(labels, predicted, bench.groups, most=options.cells, seed=options.seed)
     how = {"n_resamples": options.resamples, "seed": options.seed}
-    explained, pictures = explain_parts(subject, bench, rows, p, watch=_watch("explained", progress), **how)
+    explained, pictures = explain_parts(subject, bench, rows, p, watch=bar("explained", shown=progress), **how)
     found = _about(options, subject, bench, str(device), command)
     found |= {"labelled": count_kinds(labels, predicted, subject.classes), "n_groups": len(set(bench.groups[rows].tolist()))}
     found = jsonable(found | explained)
@@ -83,11 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "classification.explain", *(sys.argv[1:] if argv is None else argv)])
     try:
         found = explain(options, command=command, progress=True)
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {options.out}: cannot write it ({error.strerror})", file=sys.stderr)
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.out)}", file=sys.stderr)
         return 2
     from classification.explanations.words import console_lines
 
@@ -131,16 +139,6 @@ def _learned(options: argparse.Namespace, subject: "Subject") -> list[str]:
     if not subject.card:
         return [OF_A_FOLD]
     return [] if options.split == "test" else [NOT_TEST.format(options.split)]
-
-
-def _watch(what: str, progress: bool) -> Any:
-    """A bar around what is gone through, if it is to be shown."""
-    from tqdm import tqdm
-
-    def watch(rows: Iterable[Any], n: int) -> Iterable[Any]:
-        return tqdm(rows, total=n, desc=what, leave=False, dynamic_ncols=True, disable=not progress)
-
-    return watch
 
 
 def _version(package: str) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from classification import run_folder
 from classification.material import prepare
+from classification.refusals import refusal
 from classification.selection import describe_predictions
 from classification.settings import Holdout, TrainSettings
 from classification.train import parse, resolve, train
@@ -60,11 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = resolve(options, config=options.config)
         found = leave_stains_out(settings, options.data, options.out, resume=options.resume, command=command, progress=True)
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {options.out}: cannot write it ({error.strerror}); finished epochs are kept, --resume continues", file=sys.stderr)
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.out, kept='finished epochs are kept, --resume continues')}", file=sys.stderr)
         return 2
     for name, scores in found["left_out"].items():
         print(f"without {name}: n {scores['n']}, AUC {scores['roc_auc']:.4f}, accuracy {scores['accuracy']:.4f}")

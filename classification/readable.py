@@ -38,6 +38,13 @@ class Readable(Generic[T]):
         return [f"{len(self.dropped)} of {n_all} crops cannot be read and were left out, the first: {self.dropped[0]['error']}"]
 
 
+def bar(what: str, *, shown: bool, unit: str = "it") -> Watch:
+    """A bar on stderr while the items pass, if it is to be shown; gone when they have."""
+    from tqdm import tqdm  # not needed to say --help
+
+    return lambda items, n: tqdm(items, total=n, desc=what, unit=unit, leave=False, dynamic_ncols=True, disable=not shown)
+
+
 def look_at(table: CropTable, look: Callable[[Path], T], *, where: str, watch: Watch = lambda crops, n: crops) -> Readable[T]:
     """Look at M crops, a few side by side, in order.
 

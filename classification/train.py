@@ -25,6 +25,7 @@ from classification.material import Material, prepare
 from classification.networks import HEADS, Network, build, check_input, load_weights
 from classification.operating import POINT, THRESHOLD, cell_groups, choose_point
 from classification.probabilities import to_probabilities
+from classification.refusals import refusal
 from classification.selection import best_epoch, describe_predictions
 from classification.settings import TrainSettings
 from classification.steps import choose_device, choose_precision, predict_logits, with_state
@@ -191,11 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = began_with if options.resume and options.config is None else options.config
         settings = resolve(options, config=config)
         card = train(settings, options.data, options.out, resume=options.resume, command=command, progress=True).card
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {options.out}: cannot write it ({error.strerror}); finished epochs are kept, --resume continues", file=sys.stderr)
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.out, kept='finished epochs are kept, --resume continues')}", file=sys.stderr)
         return 2
     found = card.metrics["validation"]
     print(f"validation: AUC {found['roc_auc']:.4f}, accuracy {found['accuracy']:.4f}, temperature {card.temperature:.3f}")

@@ -2,45 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.compare_data import FINER, Bench, read_bench
 from classification.compare_page import choose_cells
-from classification.crops import label_names
-from classification.readable import Watch
-
-
-def read_pool(
-    data: Sequence[Path],
-    classes: Sequence[str],
-    *,
-    label_column: str,
-    group: str | None,
-    split: str,
-    most: int,
-    seed: int,
-    watch: Watch = lambda rows, n: rows,
-) -> Bench:
-    """The crops that are labelled first, so that there are wrong ones to choose from; raises as `read_bench`.
-
-    Args:
-        classes: those of the model, in its order. group: a column, or None for the coarsest of `FINER` that says something.
-        split: "all", or one of them. most: so many at most, every group keeping its share.
-    """
-    unit = group or next((name for name in FINER if label_names(data, name) - {""}), "file")
-    return read_bench(
-        data,
-        classes=tuple(classes),
-        label_column=label_column,
-        group=unit,
-        split=None if split == "all" else split,
-        max_cells=most,
-        seed=seed,
-        watch=watch,
-    )
 
 
 def choose_explained(

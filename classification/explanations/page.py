@@ -5,12 +5,11 @@ The page loads nothing, runs no script and escapes every text (Jinja2 autoescape
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from classification.compare_page import breakable
+from classification.compare_page import HERE, breakable
 from classification.explanations import words
 from classification.explanations.cams import FINE_PLACES, METHODS, PERCENTILES
 from classification.explanations.heat import ZONES
@@ -24,7 +23,6 @@ from smear.types import Image
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-HERE = Path(__file__).parent.parent / "templates"
 QUALITY = 88  # JPEG; about 15 kB a crop with two maps
 MOST_LINES = 200  # of what was left out
 

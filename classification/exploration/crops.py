@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.compare_data import FINER, crop_groups, file_names, in_order
+from classification.compare_data import draw, file_names, in_order
 from classification.crops import CropTable, label_names, read_checked, read_crops
 from classification.exploration import STAINS
-from classification.folds import choose_rows
 from classification.readable import Watch, look_at
 from smear.audit import stain, twins
 from smear.errors import AnnotationError
@@ -87,8 +86,7 @@ def read_all(
     """Read tables and decode every crop once; one class alone will do.
 
     Args:
-        group: column that says which crops belong together; None: the coarsest of `FINER` that is known, else each crop by itself.
-        max_cells: at most so many crops, every group keeping its share. n_stains: clusters where the tables do not say the stain.
+        group, max_cells: see `draw`. n_stains: clusters where the tables do not say the stain.
 
     Raises:
         AnnotationError: a table is malformed or holds no crops, or none can be read.
@@ -98,15 +96,11 @@ def read_all(
     table = read_crops(data, in_order(label_names(data, label_column) - {""}), label_column=label_column)
     if not len(table):
         raise AnnotationError(f"{where}: holds no crops")
-    unit = group or next((name for name in FINER if (table.column(name) != "").any()), "file")
-    groups, told = crop_groups(table, unit)
-    rows = choose_rows(groups, most=max_cells or len(table), seed=seed)
-    if len(rows) < len(table):
-        told.append(f"{len(rows)} of {len(table)} crops were drawn, seed {seed}")
-    found = look_at(table.take(rows), look, where=where, watch=watch)
-    told += found.warnings
+    drawn = draw(table, group, max_cells=max_cells, seed=seed)
+    found = look_at(drawn.table, look, where=where, watch=watch)
     stains, made = _stains(found.table, found.looks, n_stains, seed)
-    return Crops(found.table, found.looks, groups[rows][found.rows], unit, stains, made, found.dropped, tuple(told))
+    told = (*drawn.warnings, *found.warnings)
+    return Crops(found.table, found.looks, drawn.groups[found.rows], drawn.unit, stains, made, found.dropped, told)
 
 
 def look(path: Path) -> Look:

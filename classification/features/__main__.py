@@ -12,6 +12,7 @@ from classification.features.families import FAMILIES as KNOWN
 from classification.features.families import HANDCRAFTED, SETS, feature_names
 from classification.features.files import Measured, join, measure_files
 from classification.features.parquet import write_features
+from classification.refusals import refusal
 from smear.errors import AnnotationError, ConfigError, SmearError
 from smear.line import n_cores
 
@@ -33,11 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bar.update(len(part.errors))
         measured = join(parts, names)
         write_features(options.out, table, measured, families=options.families, size=options.imgsz)
-    except SmearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {options.out}: cannot write it ({error.strerror})", file=sys.stderr)
+    except (SmearError, OSError) as error:
+        print(f"error: {refusal(error, options.out)}", file=sys.stderr)
         return 2
     return _conclude(options.out, table, measured)
 
