@@ -8,10 +8,11 @@ import numpy as np
 from smear import boxes
 from smear.errors import ModelError
 from smear.models import ModelCard
+from smear.tiles import FRAME_PX, STEP_PX
 from smear.types import Detections, Image, Pixels, Runtime
 
-STRIDE = 64  # of the P6 models, and a multiple of every other's
-PAD = 114  # the grey that ultralytics pads with in training
+PAD = 114  # the grey that lies around the fields in training
+STRIDE, P6_STRIDE = STEP_PX, 64  # what the sides of a network's input are multiples of
 BATCH_PIXELS = 8 * 640 * 640  # what one call of the network holds at most
 PIXELS = Pixels()  # what every YOLO of ultralytics takes: levels over 255
 MAX_CANDIDATES = 3000  # before suppression, of a window of `CANDIDATES_SIDE` or less; a crowded one holds about 300 cells
@@ -19,7 +20,10 @@ CANDIDATES_SIDE = 640  # pixels; larger windows have more room
 
 
 class YoloDetector:
-    """Calls a YOLO network on tiles of any size, padded to a multiple of 64; no resizing happens here.
+    """Calls a YOLO network on tiles of any size; no resizing happens here.
+
+    Each tile lies in a frame of grey, at least `FRAME_PX` wide, as fields do when ultralytics trains and validates: a cell that the border
+    of its field cuts then looks as the network learned it. Sides are multiples of the network's stride.
 
     Args:
         runtime: opened with `PIXELS`, or without any → (B, 4 + C, A): cx cy w h in pixels, then a score in [0, 1] a class.
@@ -32,6 +36,7 @@ class YoloDetector:
         self.iou = card.thresholds.get("iou", 0.5) if iou is None else iou
         self._runtime, self._takes_pixels = runtime, getattr(runtime, "takes_pixels", False)
         self._name = card.name
+        self._stride = P6_STRIDE if card.architecture.endswith("6") else STRIDE
 
     def __call__(self, tiles: Sequence[Image]) -> list[Detections]:
         """One Detections per tile, in tile pixels, highest score first; tiles may be tensors of the runtime's device if it takes pixels.
@@ -40,8 +45,8 @@ class YoloDetector:
             ModelError: the network's output is not that of a YOLO with this card's classes, or is not finite.
         """
         found: list[Detections | None] = [None] * len(tiles)
-        for indices in _batches([_padded(tile.shape[:2]) for tile in tiles]):
-            images = _stack([tiles[i] for i in indices])
+        for indices in _batches([_framed(tile.shape[:2], self._stride) for tile in tiles]):
+            images = _stack([tiles[i] for i in indices], self._stride)
             (raw, *_) = self._runtime(images if self._takes_pixels else _as_floats(images))
             if raw.ndim != 3 or raw.shape[:2] != (len(indices), 4 + len(self.classes)):
                 raise ModelError(f"{self._name}: expected output (B, {4 + len(self.classes)}, A), got {raw.shape}")
@@ -51,7 +56,7 @@ class YoloDetector:
 
 
 def decode(rows: np.ndarray, shape_hw: tuple[int, int], *, confidence: float, iou: float) -> Detections:
-    """(4 + C, A) raw output of one tile → its detections, clipped to the tile.
+    """(4 + C, A) raw output of one framed tile → its detections in tile pixels, clipped to the tile.
 
     Every anchor votes for its best class; those of at least `confidence` are suppressed within their class at `iou`.
 
@@ -66,7 +71,7 @@ def decode(rows: np.ndarray, shape_hw: tuple[int, int], *, confidence: float, io
     if len(kept) > most:
         kept = kept[np.argsort(-scores[kept], kind="stable")[:most]]
     centre, half = rows[:2, kept].T, rows[2:4, kept].T / 2
-    corners = boxes.clip(np.concatenate([centre - half, centre + half], axis=1), shape_hw)  # (N, 4)
+    corners = boxes.clip(np.concatenate([centre - half, centre + half], axis=1) - FRAME_PX, shape_hw)  # (N, 4)
     solid = (corners[:, 2:] > corners[:, :2]).all(axis=1)
     found = Detections(corners[solid], np.minimum(scores[kept][solid], 1), labels[kept][solid])
     return boxes.suppress(found, iou_above=iou)
@@ -83,12 +88,12 @@ def build_network(card: ModelCard) -> object:
     return build_raw(card.architecture, len(card.classes))
 
 
-def _padded(shape_hw: tuple[int, int]) -> tuple[int, int]:
-    return tuple(-(-side // STRIDE) * STRIDE for side in shape_hw)  # type: ignore[return-value]
+def _framed(shape_hw: tuple[int, int], stride: int) -> tuple[int, int]:
+    return tuple(-(-(side + 2 * FRAME_PX) // stride) * stride for side in shape_hw)  # type: ignore[return-value]
 
 
 def _batches(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Indices of tiles of one padded shape, as many as fit `BATCH_PIXELS`; in order of first appearance."""
+    """Indices of tiles of one framed shape, as many as fit `BATCH_PIXELS`; in order of first appearance."""
     by_shape: dict[tuple[int, int], list[int]] = {}
     for i, shape in enumerate(shapes):
         by_shape.setdefault(shape, []).append(i)
@@ -97,15 +102,12 @@ def _batches(shapes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         yield from (indices[i : i + size] for i in range(0, len(indices), size))
 
 
-def _stack(tiles: Sequence[Any]) -> Any:
-    """(B, H, W, 3): tiles of one padded shape, arrays or tensors; a single one that needs no padding is not copied."""
-    height, width = _padded(tiles[0].shape[:2])
-    if len(tiles) == 1 and tuple(tiles[0].shape[:2]) == (height, width):
-        return tiles[0][None]
-    shape = (len(tiles), height, width, 3)
+def _stack(tiles: Sequence[Any], stride: int) -> Any:
+    """(B, H, W, 3): tiles of one framed shape, arrays or tensors."""
+    shape = (len(tiles), *_framed(tiles[0].shape[:2], stride), 3)
     canvas = np.full(shape, PAD, np.uint8) if isinstance(tiles[0], np.ndarray) else tiles[0].new_full(shape, PAD)
     for row, tile in zip(canvas, tiles, strict=True):
-        row[: tile.shape[0], : tile.shape[1]] = tile
+        row[FRAME_PX : FRAME_PX + tile.shape[0], FRAME_PX : FRAME_PX + tile.shape[1]] = tile
     return canvas
 
 

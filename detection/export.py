@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from detection.detector import STRIDE
+from detection.detector import P6_STRIDE
 from detection.evaluate import tune
 from detection.settings import DetectSettings
 from detection.statistics import describe_set
@@ -105,8 +105,8 @@ def _compare(folder: Path, torch_run: Any, imgsz: int) -> float:
     """Largest difference of ONNX and torch on noise of two shapes: scores as they are, boxes relative to `imgsz`."""
     runtime = open_runtime(open_bundle(folder), device="cpu")
     worst = 0.0
-    side = -(-imgsz // STRIDE) * STRIDE
-    for shape in ((1, 3, side, side), (2, 3, STRIDE, side)):
+    side = -(-imgsz // P6_STRIDE) * P6_STRIDE
+    for shape in ((1, 3, side, side), (2, 3, P6_STRIDE, side)):
         batch = np.random.default_rng(0).random(shape, np.float32)
         ours, theirs = runtime(batch)[0], torch_run(batch)
         scale = np.where(np.arange(ours.shape[1]) < 4, imgsz, 1)[None, :, None]

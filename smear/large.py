@@ -20,7 +20,7 @@ from smear.tiles import SLACK_PX, merged_rows, owned, plan_tiles
 from smear.types import UNKNOWN_SCALE, Detections, Field, FieldResult, Scale, Tile
 from smear.work import Work
 
-BLOCK_PX = 2560  # longest side of a block at the detector's scale: two tiles of it a side are work enough for one call
+BLOCK_PX = 2560  # longest side of a block at the detector's scale, where a tile is of that size
 MAX_SIDE_PX = 4096  # longest side of a block in the field, which is finer than the detector's scale where cells are large; 50 MB
 SAMPLE_PX = 1536  # side of a window that the scale is measured in
 SAMPLES_AT_ONCE, MOST_SAMPLES, ENOUGH_SAMPLES = 4, 32, 5  # windows looked at together, at most, and with red cells to be content with

@@ -26,7 +26,7 @@ class Plan:
     iou: float
     review_below: float
     um_per_px: float | None = None
-    tile_px: int = 960
+    tile_px: int = 1920
     overlap_px: int = 192
     fields_per_batch: int = 8
     pixels_per_batch: int = 2**22

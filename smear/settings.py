@@ -24,7 +24,7 @@ class AnalyzeSettings(Settings):
     iou: float | None = Field(None, gt=0, le=1)
     review_below: float | None = Field(None, ge=0, le=1)
     max_error: float | None = Field(None, gt=0, lt=1)
-    tile_px: int = Field(960, ge=128, le=4096, multiple_of=32)
+    tile_px: int = Field(1920, ge=128, le=4096, multiple_of=32)
     overlap_px: int = Field(192, ge=0)
     largest_cell_rbc: float = Field(3.6, gt=0)
     fields_per_batch: int = Field(8, ge=1)

@@ -10,7 +10,7 @@ from smear.errors import ConfigError
 from smear.types import Detections, Tile
 
 SLACK_PX = 4  # a centre predicted this far outside its core still counts; two tiles never agree to the pixel
-STEP_PX = 64  # networks take multiples of it; a window between two of them would be padded
+FRAME_PX, STEP_PX = 16, 32  # a detector frames a window by so much and takes multiples of the step: a window between two would be padded
 _SEPARATE = 0.75  # centres of two cells of one class are further apart than this share of their diameter
 
 
@@ -19,7 +19,7 @@ def plan_tiles(shape_hw: tuple[int, int], *, tile_px: int, overlap_px: int, snug
 
     Neighbouring views share at least `overlap_px`, which must be no smaller than the largest cell plus
     twice `SLACK_PX`: then every cell is whole in the tile that owns its centre. Windows are spread evenly, so none is a sliver.
-    With `snug` they are no larger than as many windows must be, in steps of `STEP_PX`: less is looked at twice.
+    With `snug` they are no larger than as many windows must be, and with their frame a multiple of `STEP_PX`: less is looked at twice.
 
     Raises:
         ConfigError: the overlap leaves no room in the tile.
@@ -112,12 +112,12 @@ def _n_windows(length: int, tile_px: int, overlap_px: int) -> int:
 
 
 def _snug(length: int, tile_px: int, overlap_px: int) -> int:
-    """The smallest window, in steps of `STEP_PX`, that covers the length as often as `tile_px` does."""
+    """The smallest window that covers the length as often as `tile_px` does and is, in its frame, a multiple of `STEP_PX`."""
     if length <= tile_px:
         return tile_px
     n = _n_windows(length, tile_px, overlap_px)
     needed = -(-(length + (n - 1) * overlap_px) // n)
-    return min(tile_px, -(-needed // STEP_PX) * STEP_PX)
+    return min(tile_px, -(-(needed + 2 * FRAME_PX) // STEP_PX) * STEP_PX - 2 * FRAME_PX)
 
 
 def _plan_axis(length: int, tile_px: int, overlap_px: int) -> list[tuple[int, int, int, int]]:

@@ -375,12 +375,16 @@ def test_a_real_network_goes_through(table: Path, tmp_path: Path, capsys: Any) -
 
 
 @pytest.mark.slow
-def test_all_systems_of_the_papers_go_through(table: Path, tmp_path: Path) -> None:
-    """36 recipes, random weights, one epoch at the smallest size; under two minutes."""
+def test_systems_of_every_kind_go_through_together(table: Path, tmp_path: Path) -> None:
+    """Random weights, one epoch at a size of 32 pixels; that each recipe by itself learns and is opened again has tests of its own."""
+    recipes = all_recipes()
+    systems = ("modified_cnn", "modified_cnn_hybrid", "modified_cnn_e1", "leukodetect_random_forest_nucleus", "deep_leuko_knn")
+    assert {recipes[name].kind for name in systems} == {recipe.kind for recipe in recipes.values()}
     small = ["--folds", "2", "--splits", "grouped", "--epochs", "1", "--imgsz", "32", "--resamples", "20", "--device", "cpu"]
-    assert compare.main(["--data", str(table), "--systems", "all", "--group", "slide", *small, "--out", str(tmp_path / "out")]) == 0
+    asked = ["--data", str(table), "--systems", *systems, "--group", "slide", *small, "--out", str(tmp_path / "out")]
+    assert compare.main(asked) == 0
     found = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert {row["system"] for row in found["rows"]} == set(all_recipes())
+    assert {row["system"] for row in found["rows"]} == set(systems)
     assert {row["system"]: row["note"] for row in found["rows"] if row["status"] != "ok"} == {}
     for row in found["rows"]:
         assert 0 <= row["accuracy"] <= 1

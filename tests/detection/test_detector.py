@@ -7,6 +7,7 @@ from detection import detector as module
 from detection.detector import YoloDetector, decode
 from smear.errors import ModelError
 from smear.models import ModelCard
+from smear.tiles import FRAME_PX
 from smear.types import Detections
 
 CARD = ModelCard(
@@ -15,8 +16,10 @@ CARD = ModelCard(
 
 
 def raw(*rows: tuple[float, ...], n_classes: int = 2) -> np.ndarray:
-    """(4 + C, A) of anchors given as cx cy w h score…"""
-    return np.array(rows, np.float32).reshape(-1, 4 + n_classes).T
+    """(4 + C, A) of anchors given as cx cy w h score…, cx and cy in the tile."""
+    anchors = np.array(rows, np.float32).reshape(-1, 4 + n_classes).T
+    anchors[:2] += FRAME_PX
+    return anchors
 
 
 class Runtime:
@@ -84,21 +87,27 @@ class TestTiles:
         runtime = Runtime(raw((20, 10, 10, 8, 0.9, 0)))
         found = YoloDetector(runtime, CARD)(tiles)
         assert [d.boxes.tolist() for d in found] == [[[15, 6, 25, 14]]] * 3 + [[]] + [[[15, 6, 25, 14]]]
-        assert sorted(b.shape for b in runtime.batches) == [(2, 3, 64, 256), (3, 3, 64, 64)]
+        assert sorted(b.shape for b in runtime.batches) == [(1, 3, 64, 64), (2, 3, 64, 256), (2, 3, 96, 96)]
 
-    def test_a_tile_is_rgb_in_0_to_1_padded_with_grey(self):
+    def test_a_tile_is_rgb_in_0_to_1_in_a_frame_of_grey(self):
         runtime = Runtime(raw())
-        tile = np.zeros((10, 20, 3), np.uint8)
+        tile = np.zeros((30, 40, 3), np.uint8)
         tile[:, :] = (255, 51, 0)
         YoloDetector(runtime, CARD)([tile])
         (batch,) = runtime.batches
+        expected = np.full((3, 64, 96), module.PAD / 255)
+        expected[:, FRAME_PX : FRAME_PX + 30, FRAME_PX : FRAME_PX + 40] = np.array([1, 0.2, 0])[:, None, None]
         assert batch.dtype == np.float32
-        np.testing.assert_allclose(batch[0, :, 5, 5], [1, 0.2, 0])
-        np.testing.assert_allclose(batch[0, :, 60, 60], module.PAD / 255)
-        np.testing.assert_allclose(batch[0, :, 5, 20], module.PAD / 255)
+        np.testing.assert_allclose(batch[0], expected, atol=1e-6)
+
+    @pytest.mark.parametrize(("architecture", "shape"), [("yolov8n", (1, 3, 96, 96)), ("yolov5x6", (1, 3, 128, 128))])
+    def test_sides_are_multiples_of_what_the_network_takes(self, architecture, shape):
+        runtime = Runtime(raw())
+        YoloDetector(runtime, CARD.model_copy(update={"architecture": architecture}))([np.zeros((64, 64, 3), np.uint8)])
+        assert runtime.batches[0].shape == shape
 
     def test_a_call_of_the_network_never_holds_more_than_it_may(self, monkeypatch):
-        monkeypatch.setattr(module, "BATCH_PIXELS", 3 * 64 * 64)
+        monkeypatch.setattr(module, "BATCH_PIXELS", 3 * 96 * 96)
         runtime = Runtime(raw())
         assert len(YoloDetector(runtime, CARD)([np.zeros((64, 64, 3), np.uint8)] * 8)) == 8
         assert [len(b) for b in runtime.batches] == [3, 3, 2]

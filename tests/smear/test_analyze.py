@@ -267,7 +267,7 @@ class TestPlan:
 
     def test_tiles_grow_with_the_scale_of_the_detector(self):
         plan = Plan.for_cards(AnalyzeSettings(), self.card(rbc_px=96))
-        assert (plan.tile_px, plan.overlap_px) == (1920, 384)
+        assert (plan.tile_px, plan.overlap_px) == (3840, 384)
 
     def test_a_card_without_a_scale_has_no_ruler(self):
         assert Plan.for_cards(AnalyzeSettings(), self.card(rbc_px=None)).ruler is None
