@@ -50,12 +50,12 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
 def _measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     if options.repeats is not None and options.repeats < 1:
         raise ConfigError(f"--repeats: must be at least 1, got {options.repeats}")
+    kinds, main_kind, exports = (QUICK, QUICK_MAIN, ()) if options.quick else (_kinds(options.kind), MAIN, ("openvino", "onnx"))
     rounds = options.repeats or (QUICK_ROUNDS if options.quick else ROUNDS)
     cache = out / "cache"
     shutil.rmtree(cache, ignore_errors=True)  # `auto` measures anew, in the quiet of this run, and remembers for the starts that are timed
     os.environ["LEUKOFIELD_CACHE"] = str(cache.resolve())
     bench = Bench(out, open_models(AnalyzeSettings(runtime=options.runtime)), rounds, options.runtime)
-    kinds, main_kind, exports = (QUICK, QUICK_MAIN, ()) if options.quick else (_kinds(options.kind), MAIN, ("openvino", "onnx"))
     report = measure_all(
         bench,
         kinds,

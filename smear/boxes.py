@@ -10,6 +10,7 @@ from smear.types import Detections
 Boxes = NDArray[np.float32]
 Indices = NDArray[np.int64]
 PAIRS_AT_ONCE = 2**20  # pairs of boxes looked at together; about 50 MB
+BOXES_A_STRIP = 64  # fewer are as soon compared at once
 
 
 def from_yolo(rows: Boxes, shape_hw: tuple[int, int]) -> Boxes:
@@ -110,7 +111,31 @@ def defeated(ranked: Boxes, rivals: Callable[[Indices, Indices], NDArray[np.bool
 
 
 def touching(corners: Boxes) -> Iterator[tuple[Indices, Indices]]:
-    """All pairs of boxes that share some area, each once, in portions of about `PAIRS_AT_ONCE` candidates: a sweep from left to right."""
+    """All pairs of boxes that share some area, each once, in portions of about `PAIRS_AT_ONCE` candidates.
+
+    Boxes are looked at in horizontal strips; a pair belongs to the strip in which the part that both cover begins.
+    """
+    edges = _strips(corners)
+    for top, bottom in zip(edges, edges[1:], strict=False):
+        rows = np.flatnonzero((corners[:, 1] < bottom) & (corners[:, 3] > top))
+        for i, j in _sweep(corners[rows]):
+            begins = np.maximum(corners[rows[i], 1], corners[rows[j], 1])
+            mine = (begins >= top) & (begins < bottom)
+            yield rows[i[mine]], rows[j[mine]]
+
+
+def _strips(corners: Boxes) -> list[float]:
+    """Edges of strips that hold all boxes: twice as high as most boxes are, so that few lie in two, and with enough boxes to be worth it."""
+    if not len(corners):
+        return []
+    low, high = float(corners[:, 1].min()), float(corners[:, 3].max())
+    height = 2 * float(np.median(corners[:, 3] - corners[:, 1]))
+    n = max(1, min(len(corners) // BOXES_A_STRIP, int((high - low) / max(height, 1e-6))))
+    return [-np.inf, *(low + (high - low) * k / n for k in range(1, n)), np.inf]
+
+
+def _sweep(corners: Boxes) -> Iterator[tuple[Indices, Indices]]:
+    """The pairs of one strip, from left to right."""
     order = np.argsort(corners[:, 0], kind="stable")
     x0, y0, x1, y1 = corners[order].T
     n_right = np.maximum(np.searchsorted(x0, x1) - np.arange(len(order)) - 1, 0)  # (N,) boxes that begin, further right, before this ends

@@ -13,11 +13,12 @@ SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@pytest.fixture(autouse=True, params=[1, 50, 2**20], scope="module")
+@pytest.fixture(autouse=True, params=[(1, 64), (50, 5), (2**20, 1)], ids=str, scope="module")
 def portions(request):
-    """Pairs at once: one box after the other, a few, all."""
+    """Pairs at once: one box after the other, a few, all; strips of at least so many boxes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boxes, "PAIRS_AT_ONCE", request.param)
+        for name, value in zip(("PAIRS_AT_ONCE", "BOXES_A_STRIP"), request.param, strict=True):
+            patch.setattr(boxes, name, value)
         yield
 
 
