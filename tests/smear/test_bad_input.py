@@ -68,10 +68,10 @@ class TestFields:
     @pytest.mark.slow
     def test_forty_megapixels_are_analysed(self, run, tmp_path, paint):
         image = np.full((5200, 7700, 3), 235, np.uint8)
-        image[2000:2360, 3000:3480] = paint((360, 480), rbc_px=40, n_all=1, n_hem=2, n_red=9)
+        image[2000:3080, 3000:4440] = paint((1080, 1440), rbc_px=120, n_all=1, n_hem=2, n_red=9)
         (tmp_path / "in").mkdir()
         write_image(tmp_path / "in" / "large.png", image)
-        assert run(tmp_path / "in", tmp_path / "out", "--um-per-px", str(7.5 / 40 * 1), "--set", "tile_px=1280") == 0
+        assert run(tmp_path / "in", tmp_path / "out", "--um-per-px", str(7.5 / 120)) == 0
         assert (tmp_path / "out" / "cells.csv").read_text().count("large.png") == 3
 
     def test_a_folder_called_like_an_image_is_walked_not_read(self, slides, run, tmp_path):
