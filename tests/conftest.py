@@ -26,8 +26,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LEUKOFIELD_CACHE"] = tempfile.mkdtemp(prefix="leukofield-tests-cache-")
     os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="leukofield-tests-")
     os.environ.setdefault("MPLBACKEND", "agg")
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads would only wait for those of its neighbours
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
     silence()
     # The same examples on every machine, and a busy machine is no failure.
     settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -381,7 +381,7 @@ def test_systems_of_every_kind_go_through_together(table: Path, tmp_path: Path) 
     systems = ("modified_cnn", "modified_cnn_hybrid", "modified_cnn_e1", "leukodetect_random_forest_nucleus", "deep_leuko_knn")
     assert {recipes[name].kind for name in systems} == {recipe.kind for recipe in recipes.values()}
     small = ["--folds", "2", "--splits", "grouped", "--epochs", "1", "--imgsz", "32", "--resamples", "20", "--device", "cpu"]
-    asked = ["--data", str(table), "--systems", *systems, "--group", "slide", *small, "--out", str(tmp_path / "out")]
+    asked = ["--data", str(table), "--systems", ",".join(systems), "--group", "slide", *small, "--out", str(tmp_path / "out")]
     assert compare.main(asked) == 0
     found = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert {row["system"] for row in found["rows"]} == set(systems)
