@@ -1,6 +1,7 @@
 """Box geometry: convert, clip, overlap, suppress. Boxes are (N, 4) float32, x0 y0 x1 y1, half-open."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +117,7 @@ def touching(corners: Boxes) -> Iterator[tuple[Indices, Indices]]:
     Boxes are looked at in horizontal strips; a pair belongs to the strip in which the part that both cover begins.
     """
     edges = _strips(corners)
-    for top, bottom in zip(edges, edges[1:], strict=False):
+    for top, bottom in pairwise(edges):
         rows = np.flatnonzero((corners[:, 1] < bottom) & (corners[:, 3] > top))
         for i, j in _sweep(corners[rows]):
             begins = np.maximum(corners[rows[i], 1], corners[rows[j], 1])
@@ -125,7 +126,7 @@ def touching(corners: Boxes) -> Iterator[tuple[Indices, Indices]]:
 
 
 def _strips(corners: Boxes) -> list[float]:
-    """Edges of strips that hold all boxes: twice as high as most boxes are, so that few lie in two, and with enough boxes to be worth it."""
+    """Edges of strips that hold all boxes: twice as high as most boxes are, so that few lie in two, and not for a few boxes alone."""
     if not len(corners):
         return []
     low, high = float(corners[:, 1].min()), float(corners[:, 3].max())
