@@ -16,12 +16,6 @@ from numpy.typing import NDArray
 from smear.quiet import silence
 from smear.types import Detections
 
-# They come first: a worker that had run for minutes was lost, without a word, at the first process that such a test started in it.
-STARTS_PROCESSES = (
-    *("test_start_up.py", "test_packaging.py", "test_no_network.py", "test_architecture.py"),
-    *("test_runtimes.py", "test_weights.py", "test_eda.py", "test_explain.py"),
-)
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-network", action="store_true", help="also run the tests marked network")
@@ -46,7 +40,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         unmet["ray"] = "needs the package ray"
     if any("gpu" in item.keywords for item in items) and not _has_cuda():
         unmet["gpu"] = "needs a CUDA device"
-    items.sort(key=lambda item: item.path.name not in STARTS_PROCESSES)
     for item in items:
         for mark in unmet.keys() & item.keywords.keys():
             item.add_marker(pytest.mark.skip(reason=unmet[mark]))
