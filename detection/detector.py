@@ -12,7 +12,7 @@ from smear.tiles import FRAME_PX, STEP_PX
 from smear.types import Detections, Image, Pixels, Runtime
 
 PAD = 114  # the grey that lies around the fields in training
-STRIDE, P6_STRIDE = STEP_PX, 64  # what the sides of a network's input are multiples of
+P6_STRIDE = 64  # what the sides of the input of a P6 network are multiples of; those of any other of `STEP_PX`
 BATCH_PIXELS = 8 * 640 * 640  # what one call of the network holds at most
 PIXELS = Pixels()  # what every YOLO of ultralytics takes: levels over 255
 MAX_CANDIDATES = 3000  # before suppression, of a window of `CANDIDATES_SIDE` or less; a crowded one holds about 300 cells
@@ -36,7 +36,7 @@ class YoloDetector:
         self.iou = card.thresholds.get("iou", 0.5) if iou is None else iou
         self._runtime, self._takes_pixels = runtime, getattr(runtime, "takes_pixels", False)
         self._name = card.name
-        self._stride = P6_STRIDE if card.architecture.endswith("6") else STRIDE
+        self._stride = P6_STRIDE if card.architecture.removesuffix("u").endswith("6") else STEP_PX  # yolov5x6 is also called yolov5x6u
 
     def __call__(self, tiles: Sequence[Image]) -> list[Detections]:
         """One Detections per tile, in tile pixels, highest score first; tiles may be tensors of the runtime's device if it takes pixels.

@@ -100,11 +100,11 @@ class TestTiles:
         assert batch.dtype == np.float32
         np.testing.assert_allclose(batch[0], expected, atol=1e-6)
 
-    @pytest.mark.parametrize(("architecture", "shape"), [("yolov8n", (1, 3, 96, 96)), ("yolov5x6", (1, 3, 128, 128))])
-    def test_sides_are_multiples_of_what_the_network_takes(self, architecture, shape):
+    @pytest.mark.parametrize(("architecture", "side"), [("yolov8n", 96), ("yolov5x6", 128), ("yolov5x6u", 128)])
+    def test_sides_are_multiples_of_what_the_network_takes(self, architecture, side):
         runtime = Runtime(raw())
         YoloDetector(runtime, CARD.model_copy(update={"architecture": architecture}))([np.zeros((64, 64, 3), np.uint8)])
-        assert runtime.batches[0].shape == shape
+        assert runtime.batches[0].shape == (1, 3, side, side)
 
     def test_a_call_of_the_network_never_holds_more_than_it_may(self, monkeypatch):
         monkeypatch.setattr(module, "BATCH_PIXELS", 3 * 96 * 96)
