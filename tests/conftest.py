@@ -1,6 +1,10 @@
 """What every test gets: no network, no telemetry, settings of third parties in a folder of its own."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker a core, so each computes in one thread; read when numpy and torch are imported
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
