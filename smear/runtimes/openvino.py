@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def open_openvino(
     except ModuleNotFoundError as error:
         raise MissingExtra("runtime 'openvino'", "openvino", "openvino") from error
     named = "openvino" if precision == "fp32" else f"openvino-{precision}"
-    core = openvino.Core()
+    core = _core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ModelError(f"runtime {named!r}: this CPU does not compute in bfloat16; use runtime 'openvino'")
     name = file or bundle.file(".onnx")
@@ -82,6 +83,18 @@ def open_openvino(
     types = {openvino.Type.u8: np.uint8, openvino.Type.f16: np.float16}
     input_type = types.get(compiled.inputs[0].element_type, np.float32)
     return OpenvinoNetwork(compiled, named, input_type=input_type, takes_pixels=pixels is not None)
+
+
+@cache
+def _core() -> Any:
+    """The one Core of this process, which is never dropped.
+
+    Each Core gives its thread a stack for signal handlers and takes it away again; of two that are not dropped in the reverse order, the
+    thread keeps a stack that is gone, and the next signal that Python handles (Ctrl-C, a child that ends) kills the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _parts(digest: str, hints: Mapping[str, Any], pixels: Pixels | None, core: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from smear.errors import MissingExtra, ModelError
 from smear.models import Bundle, ModelCard, open_bundle
 from smear.runtimes import RUNTIMES, open_runtime, parse_device
 
+ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(7)
 WEIGHT = RNG.normal(size=(4, 3, 3, 3)).astype(np.float32)  # (out, in, 3, 3)
 BIAS = RNG.normal(size=4).astype(np.float32)
@@ -130,6 +131,35 @@ class TestEveryRuntime:
             open_runtime(bundle, runtime=runtime, device="cpu", build_module=build_tiny)
 
 
+SIGNALLED = """
+import gc, signal, sys
+from pathlib import Path
+from smear.models import open_bundle
+from smear.runtimes import open_runtime
+from tests.contract.test_runtimes import build_tiny
+
+def opened():
+    return open_runtime(open_bundle(Path(sys.argv[1])), runtime=sys.argv[2], device="cpu", build_module=build_tiny)
+
+first, second = opened(), opened()
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_signal_is_survived_after_networks_were_dropped(bundle, runtime):
+    """OpenVINO gives a thread a stack for signals; one that is gone kills the process at the next Ctrl-C, or when a child ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, str(bundle.root), runtime], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 class TestOnnxReaders:
     @pytest.mark.parametrize("io_type", [TensorProto.FLOAT, TensorProto.FLOAT16])
@@ -217,10 +247,9 @@ def test_opening_a_runtime_calls_nobody_and_writes_only_to_our_cache(bundle, tmp
         "for r in ('onnx', 'openvino'): open_runtime(b, runtime=r, device='cpu', threads=1)(np.zeros((1, 3, 8, 8), np.float32))\n"
         "print('telemetry', sys.modules.get('openvino_telemetry'))\n"
     )
-    root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code, str(bundle.root)],
-        env={"HOME": str(home), "PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+        env={"HOME": str(home), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,
