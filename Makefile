@@ -49,7 +49,7 @@ demo: setup
 	@echo "The fields are painted by a program. Research use only; not a diagnostic device."
 
 test: setup
-	$(BIN)/python -m pytest -q --numprocesses auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

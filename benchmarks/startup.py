@@ -34,6 +34,7 @@ def seconds_to_first_field(fields: Sequence[Field], out: Path, *, given: bool) -
         try:
             while not list((out / "run" / "fields").glob("*.json")):
                 if process.poll() is not None or time.perf_counter() - started > LONGEST_S:
+                    process.kill()
                     raise RuntimeError(f"no field was finished: {' '.join(command[1:])}: {log.read_text()[-300:]}")
                 time.sleep(LOOK_EVERY_S)
             return time.perf_counter() - started

@@ -91,9 +91,12 @@ def _core() -> Any:
 
     Each Core gives its thread a stack for signal handlers and takes it away again; of two that are not dropped in the reverse order, the
     thread keeps a stack that is gone, and the next signal that Python handles (Ctrl-C, a child that ends) kills the process.
+    Its side of numpy is prepared by the first array it gets, under a lock that knows nothing of Python's: two threads that bring the first
+    ones at once would wait for each other for ever. So it gets one here.
     """
     import openvino
 
+    openvino.Tensor(np.zeros(1, np.float32), shared_memory=True)
     return openvino.Core()
 
 

@@ -131,16 +131,17 @@ class TestEveryRuntime:
             open_runtime(bundle, runtime=runtime, device="cpu", build_module=build_tiny)
 
 
-SIGNALLED = """
-import gc, signal, sys
+OPENED = """
+import builtins, gc, signal, sys, threading, time
+import numpy as np
 from pathlib import Path
 from smear.models import open_bundle
 from smear.runtimes import open_runtime
-from tests.contract.test_runtimes import build_tiny
 
 def opened():
-    return open_runtime(open_bundle(Path(sys.argv[1])), runtime=sys.argv[2], device="cpu", build_module=build_tiny)
-
+    return open_runtime(open_bundle(Path(sys.argv[1])), runtime=sys.argv[2], device="cpu", lanes=2, threads=1)
+"""
+SIGNALLED = """
 first, second = opened(), opened()
 del first
 gc.collect()
@@ -149,15 +150,40 @@ gc.collect()
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 signal.raise_signal(signal.SIGUSR1)
 """
+TOGETHER = """
+network, real = opened(), builtins.__import__
+
+def slow(*args, **kwargs):  # what is imported by the first call lets the other thread in
+    time.sleep(0.1)
+    return real(*args, **kwargs)
+
+builtins.__import__ = slow
+callers = [threading.Thread(target=network, args=[np.zeros((1, 3, 8, 8), np.float32)], daemon=True) for _ in range(2)]
+for caller in callers:
+    caller.start()
+for caller in callers:
+    caller.join()
+print("answered")
+"""
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+def in_a_process(code: str, bundle: Bundle, runtime: str) -> tuple[int, str]:
+    """Exit code and output of the code after `OPENED`, in a process of its own that a crash or a lock may take with it."""
+    words = [sys.executable, "-c", OPENED + code, str(bundle.root), runtime]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_a_signal_is_survived_after_networks_were_dropped(bundle, runtime):
     """OpenVINO gives a thread a stack for signals; one that is gone kills the process at the next Ctrl-C, or when a child ends."""
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED, str(bundle.root), runtime], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+    assert in_a_process(SIGNALLED, bundle, runtime) == (0, "handled\n")
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_the_first_calls_of_two_threads_do_not_lock_each_other_out(bundle, runtime):
+    """OpenVINO prepares its side of numpy at the first call and holds a lock meanwhile that knows nothing of Python's."""
+    assert in_a_process(TOGETHER, bundle, runtime) == (0, "answered\n")
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
