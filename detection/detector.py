@@ -65,7 +65,7 @@ def decode(rows: np.ndarray, shape_hw: tuple[int, int], *, confidence: float, io
     """
     if not np.isfinite(rows).all():
         raise ModelError("the detector's output is not finite; the weights are damaged")
-    scores, labels = rows[4:].max(axis=0), rows[4:].argmax(axis=0)
+    scores = rows[4:].max(axis=0)
     kept = np.flatnonzero(scores >= confidence)
     most = round(MAX_CANDIDATES * max(1.0, shape_hw[0] * shape_hw[1] / CANDIDATES_SIDE**2))
     if len(kept) > most:
@@ -73,7 +73,7 @@ def decode(rows: np.ndarray, shape_hw: tuple[int, int], *, confidence: float, io
     centre, half = rows[:2, kept].T, rows[2:4, kept].T / 2
     corners = boxes.clip(np.concatenate([centre - half, centre + half], axis=1) - FRAME_PX, shape_hw)  # (N, 4)
     solid = (corners[:, 2:] > corners[:, :2]).all(axis=1)
-    found = Detections(corners[solid], np.minimum(scores[kept][solid], 1), labels[kept][solid])
+    found = Detections(corners[solid], np.minimum(scores[kept][solid], 1), rows[4:, kept].argmax(axis=0)[solid])
     return boxes.suppress(found, iou_above=iou)
 
 

@@ -130,8 +130,8 @@ def _draw_others(canvas: Image, result: FieldResult, factor: float, style: _Styl
         colour = OTHER_COLOURS.get(name, GREY)
         x0, y0, x1, y1 = _corners(result.detections.boxes[row] * factor, canvas.shape[:2])
         width = style.hair if name == "RBC" else style.thin
-        cv2.rectangle(layer, (x0, y0), (x1, y1), colour, width, cv2.LINE_AA)
-    canvas[:] = cv2.addWeighted(layer, 0.6, canvas, 0.4, 0)
+        cv2.rectangle(layer, (x0, y0), (x1, y1), colour, width)
+    cv2.addWeighted(layer, 0.6, canvas, 0.4, 0, dst=canvas)
 
 
 def _draw_box(canvas: Image, corners: tuple[int, int, int, int], colour: Colour, width: int, *, dash: int | None) -> None:

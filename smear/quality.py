@@ -48,8 +48,8 @@ def measure_quality(seen: Image, *, rbc_px: float) -> dict[str, float]:
     green = np.percentile(light[:, 1], (2, 98)) / 255
     contrast, noise = float(green[1] - green[0]), _noise(views)
     quality = {
-        "background": float(np.percentile(light.mean(axis=1), BRIGHT_PERCENT)) / 255,
-        "saturated_share": float((light >= WHITE_LEVEL).all(axis=1).mean()),
+        "background": float(np.percentile(light.sum(axis=1, dtype=np.uint16), BRIGHT_PERCENT)) / (3 * 255),
+        "saturated_share": float((light.min(axis=1) >= WHITE_LEVEL).mean()),
         "contrast": contrast,
         "noise": noise,
     }
@@ -85,9 +85,13 @@ def _focus(views: list[Image], unit_px: float, noise: float) -> float:
 
 
 def _noise(views: list[Image]) -> float:
-    found = [cv2.filter2D(view[:, :, 1], cv2.CV_32F, _LAPLACIAN)[1:-1, 1:-1].reshape(-1) for view in views]
-    flat = np.abs(np.concatenate(found))
-    return float(np.median(flat)) * _NOISE_SCALE if flat.size else 0.0
+    counts = np.zeros(8 * 255 + 1, np.int64)  # of each absolute level that the mask can give
+    for view in views:
+        found = cv2.filter2D(np.ascontiguousarray(view[:, :, 1]), cv2.CV_16S, _LAPLACIAN)[1:-1, 1:-1]
+        counts += np.bincount(np.abs(found).reshape(-1), minlength=len(counts))
+    n = int(counts.sum())
+    middle = np.searchsorted(np.cumsum(counts), [(n - 1) // 2, n // 2], side="right")
+    return float(middle.mean()) * _NOISE_SCALE if n else 0.0
 
 
 def _colours(seen: Image) -> NDArray[np.float32]:

@@ -33,10 +33,12 @@ def look(image: Image, box: NDArray[np.float32], side_px: float, out_px: int) ->
     """
     side = max(1, round(side_px))
     left, top = (round(float(box[i] + box[i + 2]) / 2 - side / 2) for i in (0, 1))
-    canvas = np.full((side, side, 3), PAPER, np.uint8)
     height, width = image.shape[:2]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    if x0 < x1 and y0 < y1:
-        canvas[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
+    canvas = image[y0:y1, x0:x1]
+    if canvas.shape[:2] != (side, side):
+        canvas = np.full((side, side, 3), PAPER, np.uint8)
+        if x0 < x1 and y0 < y1:
+            canvas[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
     how = cv2.INTER_AREA if side > out_px else cv2.INTER_CUBIC
     return View(np.asarray(cv2.resize(canvas, (out_px, out_px), interpolation=how), np.uint8), (left, top), out_px / side)
