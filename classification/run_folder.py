@@ -110,17 +110,17 @@ def read_best(out: Path) -> dict[str, torch.Tensor]:
 
 
 def write_history(out: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """All epochs so far as `metrics.csv` and `curves.png`, both rewritten as a whole."""
+    """All epochs so far as `metrics.csv`, rewritten as a whole."""
     text = io.StringIO()
     columns = list(dict.fromkeys(key for row in history for key in row))  # a run begun by an earlier version has fewer
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_atomic(out / METRICS, text.getvalue())
-    write_atomic(out / CURVES, _curves(history))
 
 
-def _curves(history: Sequence[Mapping[str, float]]) -> bytes:
+def write_curves(out: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """The losses and areas of all epochs as `curves.png`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
@@ -136,4 +136,4 @@ def _curves(history: Sequence[Mapping[str, float]]) -> bytes:
             panel.legend(fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    write_atomic(out / CURVES, buffer.getvalue())

@@ -88,6 +88,7 @@ def train(
         run_folder.write_history(out, history)
         if progress:
             print("  ".join(f"{key} {value:.4g}" for key, value in history[-1].items()), flush=True)
+    run_folder.write_curves(out, history)
     best = with_state(network.cpu(), run_folder.read_best(out))
     how = {
         "device": device.type,

@@ -1,6 +1,7 @@
 """One look for the pages that `datasets` writes: self-contained HTML that loads nothing, runs no script and escapes every text."""
 
 import base64
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,23 @@ from smear import images
 from smear.errors import ImageError
 from smear.types import Image
 
+HERE = Path(__file__).parent
 THUMB_PX = 160
 
 
 def render(template: str, **values: Any) -> str:
     """The page of one template beside this file; the same text for the same values."""
-    here = Path(__file__).parent
+    page = _templates().get_template(template).render(css=(HERE / "page.css").read_text(encoding="utf-8"), **values)
+    return page.encode("utf-8", "replace").decode("utf-8")  # undecodable file names must not stop the page
+
+
+@cache
+def _templates() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"thumb": thumb}
-    page = environment.get_template(template).render(css=(here / "page.css").read_text(encoding="utf-8"), **values)
-    return page.encode("utf-8", "replace").decode("utf-8")  # undecodable file names must not stop the page
+    return environment
 
 
 def thumb(path: str, corners: list[float] | None = None) -> str:

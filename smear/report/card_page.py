@@ -1,11 +1,15 @@
 """`card.html`: a model card as one self-contained page; what the model is for first, then its numbers, then the checklists."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smear.checklists import STATUSES
 from smear.report.formats import UNKNOWN, number, pretty
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 STYLES = ("base", "tables", "card", "print")
 SIGNS = {"answered": "✓", "partly": "◐", "open": "○", "not applicable": "–"}
@@ -43,6 +47,14 @@ NAMES = {
 
 def render_card(record: Mapping[str, Any]) -> str:
     """The page for what `smear.cards.card_record` returned; the same text for the same record, which may hold any text."""
+    template = _templates().get_template("model_card.html.j2")
+    has_intervals = any(row["low"] is not None for e in record["evaluations"] for row in e["numbers"])
+    page = template.render(card=record, statuses=STATUSES, signs=SIGNS, main=SHOWN, styles=STYLES, has_intervals=has_intervals)
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+@cache
+def _templates() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = Path(__file__).parent
@@ -54,15 +66,7 @@ def render_card(record: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"words": words, "value": shown, "pretty": pretty}
-    page = environment.get_template("model_card.html.j2").render(
-        card=record,
-        statuses=STATUSES,
-        signs=SIGNS,
-        main=SHOWN,
-        styles=STYLES,
-        has_intervals=any(row["low"] is not None for e in record["evaluations"] for row in e["numbers"]),
-    )
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return environment
 
 
 def words(key: str) -> str:
