@@ -74,13 +74,11 @@ def shortest(values: NDArray[np.float32]) -> list[Any]:
     """Nested lists of the shortest decimals that name each float32 (0.9, not 0.8999999761581421); NaN as None."""
     array = np.asarray(values, np.float32)
     found, left = np.full(array.shape, None, object), np.isfinite(array)
+    wide = np.where(np.abs(array) < 2**24, array, np.nan).astype(float)  # above, whole numbers have shorter names
     for decimals in range(MAX_DECIMALS + 1):
-        rounded = np.round(array[left].astype(float), decimals)
-        named = rounded.astype(np.float32) == array[left]
-        at = tuple(axis[named] for axis in np.nonzero(left))
-        found[at], left[at] = rounded[named], False
-        if not left.any():
-            break
+        rounded = np.round(wide, decimals)
+        named = left & (rounded.astype(np.float32) == array)
+        found[named], left = rounded[named], left & ~named
     for at in zip(*np.nonzero(left), strict=True):
         found[at] = float(str(array[at]))
     as_lists: list[Any] = found.tolist()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from smear.report.records import from_json, jsonable, to_json
+from smear.report.records import from_json, jsonable, shortest, to_json
 from smear.report.tables import CELL_COLUMNS, cell_columns, cell_rows, write_cells_csv
 from smear.types import UNKNOWN_SCALE, Detections, Field, FieldFailure, FieldResult, Scale
 
@@ -79,6 +79,12 @@ def test_a_record_from_before_there_was_a_quality_is_readable():
 def test_every_float32_reads_back_exactly(probabilities):
     result = paint(4, probabilities=probabilities)
     assert same(through_json(result), result)
+
+
+@given(arrays(np.float32, (3, 2), elements=st.floats(width=32)))
+def test_rounding_together_names_each_number_as_one_by_one(values):
+    named = [[float(str(v)) if np.isfinite(v) else None for v in row] for row in values]
+    assert shortest(values) == named
 
 
 def test_a_failure_reads_back_exactly():
