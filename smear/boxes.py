@@ -11,7 +11,7 @@ from smear.types import Detections
 Boxes = NDArray[np.float32]
 Indices = NDArray[np.int64]
 PAIRS_AT_ONCE = 2**20  # pairs of boxes looked at together; about 50 MB
-REACH_SLACK = 1.01  # covers rounding where `survivors` leaves out pairs that cannot overlap by enough
+ROUNDING_PX = 0.1  # more than coordinates of the largest field are rounded by
 BOXES_A_STRIP = 64  # fewer are as soon compared at once
 
 
@@ -84,13 +84,13 @@ def survivors(found: Detections, *, iou_above: float, across_classes: bool = Fal
     """
     order = np.argsort(-found.scores, kind="stable")
     corners, labels = found.boxes[order], found.labels[order]
-    half = (corners[:, 2:] - corners[:, :2]) / 2 * (max(0.0, 1 - iou_above) * REACH_SLACK)
-    cores = np.concatenate([centres(corners) - half, centres(corners) + half], axis=1, dtype=np.float32)  # those of rivals still touch
+    middle, half = centres(corners), (corners[:, 2:] - corners[:, :2]) / 2 * max(0.0, 1 - iou_above)
+    cores = np.concatenate([middle - half, middle + half], axis=1)  # (N, 4); those of rivals still touch
 
     def rivals(i: Indices, j: Indices) -> NDArray[np.bool_]:
         return np.asarray((across_classes | (labels[i] == labels[j])) & (pair_iou(corners[i], corners[j]) > iou_above))
 
-    return order[~defeated(cores, rivals)]
+    return order[~defeated(cores, rivals, grow_px=ROUNDING_PX)]
 
 
 def defeated(ranked: Boxes, rivals: Callable[[Indices, Indices], NDArray[np.bool_]], *, grow_px: float = 0.0) -> NDArray[np.bool_]:

@@ -87,7 +87,7 @@ def _focus(views: list[Image], unit_px: float, noise: float) -> float:
 def _noise(views: list[Image]) -> float:
     counts = np.zeros(8 * 255 + 1, np.int64)  # of each absolute level that the mask can give
     for view in views:
-        found = cv2.filter2D(np.ascontiguousarray(view[:, :, 1]), cv2.CV_16S, _LAPLACIAN)[1:-1, 1:-1]
+        found = cv2.filter2D(view[:, :, 1], cv2.CV_16S, _LAPLACIAN)[1:-1, 1:-1]
         counts += np.bincount(np.abs(found).reshape(-1), minlength=len(counts))
     n = int(counts.sum())
     middle = np.searchsorted(np.cumsum(counts), [(n - 1) // 2, n // 2], side="right")

@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("MPLBACKEND", "agg")
     silence()
     # The same examples on every machine, and a busy machine is no failure.
-    settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("suite")
 
 

@@ -35,8 +35,9 @@ def look(image: Image, box: NDArray[np.float32], side_px: float, out_px: int) ->
     left, top = (round(float(box[i] + box[i + 2]) / 2 - side / 2) for i in (0, 1))
     height, width = image.shape[:2]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    canvas = image[y0:y1, x0:x1]
-    if canvas.shape[:2] != (side, side):
+    if (x0, y0, x1, y1) == (left, top, left + side, top + side):
+        canvas = image[y0:y1, x0:x1]
+    else:
         canvas = np.full((side, side, 3), PAPER, np.uint8)
         if x0 < x1 and y0 < y1:
             canvas[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]

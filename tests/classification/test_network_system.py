@@ -22,7 +22,6 @@ from classification.systems import FITTED, Cells, open_fitted, open_system
 from smear.errors import ConfigError, ModelError
 
 NETWORKS = {name: recipe for name, recipe in all_recipes().items() if recipe.network}
-DIFFERENT = {(r.network.model, r.network.head, r.network.front, r.network.segment): name for name, r in reversed(NETWORKS.items())}
 LARGE = ("vgg16", "vgg19", "resnet50", "densenet121", "efficientnet_b2", "efficientnet_b3", "xception")
 TINY = {"model": "tiny", "head": "plain", "imgsz": 32, "epochs": 8, "batch": 8, "normalise": "unit", "precision": "float32"}
 OPTIMISER = {"name": "adam", "lr": 0.01, "schedule": "constant", "weight_decay": 0, "warmup_epochs": 0, "ema": 0}
@@ -44,10 +43,10 @@ def learned(cells: Callable[..., Cells], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if parts[0] in LARGE else []) for parts, n in reversed(DIFFERENT.items())]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if recipe.network.model in LARGE else []) for n, recipe in NETWORKS.items()]
 )
 def test_every_network_takes_a_step_and_is_the_same_when_opened_again(name: str, cells: Callable[..., Cells], tmp_path: Path) -> None:
-    """At the smallest size that its backbone takes; the deadline has passed, so it is one step. Recipes of equal parts are one."""
+    """At the smallest size that its backbone takes; the deadline has passed, so it is one step."""
     few, side = cells(6), smallest_input(NETWORKS[name].network.model)
     done = fit(NETWORKS[name], few, few, tmp_path, deadline=time.monotonic(), imgsz=side)
     assert done.settings.imgsz == side

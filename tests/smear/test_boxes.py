@@ -89,3 +89,9 @@ def test_a_suppressed_box_suppresses_nobody():
 def test_equal_scores_keep_their_order():
     found = Detections(rows([0, 0, 1, 1], [5, 0, 6, 1], [9, 0, 10, 1]), [0.5, 0.5, 0.5], [0, 0, 0])
     assert boxes.suppress(found, iou_above=0.5) == found
+
+
+def test_equal_boxes_are_one_however_far_out_and_however_much_they_must_overlap():
+    corners = np.tile(np.array([60_001.3, 60_002.7, 60_006.3, 60_007.7], np.float32), (2, 1))
+    found = Detections(corners, np.array([0.9, 0.8], np.float32), np.array([0, 0]))
+    assert len(boxes.suppress(found, iou_above=0.9999)) == 1

@@ -28,3 +28,8 @@ def test_any_box_and_side_gives_a_picture(box, side):
     view = look(IMAGE, np.array(box, np.float32), side, 24)
     assert view.picture.shape == (24, 24, 3)
     assert np.isfinite(view.place(np.array(box))).all()
+
+
+def test_a_box_beyond_the_field_is_all_paper():
+    """So far to the left that counting from the other side would give a square of the right size."""
+    assert (look(IMAGE, np.array([-70, 25, -60, 35], np.float32), 30, 30).picture == PAPER).all()
