@@ -98,15 +98,15 @@ def open_classifier(
 
 
 def build_network(card: ModelCard) -> object:
-    """The untrained torch module of a card; what `open_runtime` asks for as `build_module`.
+    """The torch module of a card, to be filled with its weights; what `open_runtime` asks for as `build_module`.
 
     Raises:
         ConfigError: the card names parts that `classification.networks` does not have.
     """
-    from classification.networks import build  # torch only when the torch runtime was asked for
+    from classification.networks import build_blank  # torch only when the torch runtime was asked for
 
     network = card.training.get("network", {})
-    return build(card.architecture, network.get("head", "leukodetect"), len(card.classes), front=network.get("front", "none"))
+    return build_blank(card.architecture, network.get("head", "leukodetect"), len(card.classes), front=network.get("front", "none"))
 
 
 def _few_sizes(n: int, most: int) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from classification.augment import build_augmentation
 from classification.batches import Batches
 from classification.learner import Learner
 from classification.loop import History, Lesson, Part, learn
-from classification.networks import HEADS, Network, build, check_input, find_weights, load_weights, smallest_input
+from classification.networks import HEADS, Network, build, build_blank, check_input, find_weights, load_weights, smallest_input
 from classification.pictures import Pictures
 from classification.probabilities import to_probabilities
 from classification.recipes import Recipe
@@ -128,7 +128,7 @@ def load(folder: Path) -> FittedNetwork:
         settings = TrainSettings.model_validate(content.get("settings"))
     except ValidationError as error:
         raise ModelError(f"{folder / FITTED}: settings: {explain(error, TrainSettings)}") from error
-    network = build(settings.model, settings.head, len(settings.classes), front=settings.front)
+    network = build_blank(settings.model, settings.head, len(settings.classes), front=settings.front)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -6,6 +6,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker a core, so each com
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -75,6 +76,18 @@ def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     yield
     if tried:
         pytest.fail(f"the network was asked for: {tried}")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_a_worker() -> Iterator[None]:
+    """A network that is opened, and numba, tell torch for the whole process how many threads it has; the next test has one again.
+
+    Two workers of two threads on two cores are three times as slow as two of one.
+    """
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and "PYTEST_XDIST_WORKER" in os.environ and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from classification.networks.backbones import BACKBONES
 from classification.networks.fronts import FRONTS
@@ -30,6 +31,12 @@ def build(architecture: str, head: str, n_classes: int, *, front: str = "none") 
     if top.kind == "sigmoid" and n_classes != 2:
         raise ConfigError(f"head: {head!r} has one logit and needs two classes, got {n_classes}; use '{head}_softmax' or 'compact_net'")
     return Network(_choose("front", FRONTS, front)(), backbone.make(), top.make(backbone.channels, n_classes))
+
+
+def build_blank(architecture: str, head: str, n_classes: int, *, front: str = "none") -> Network:
+    """As `build`, for weights that are read from a file: its own hold whatever was in memory, for to draw them takes longest."""
+    with _NothingDrawn():
+        return build(architecture, head, n_classes, front=front)
 
 
 def smallest_input(architecture: str) -> int:
@@ -88,6 +95,18 @@ def load_weights(network: Network, weights: str, *, architecture: str) -> tuple[
     fitting = {n: found[n] for n, v in wanted.items() if n in found and found[n].shape == v.shape}
     network.load_state_dict({**wanted, **fitting})
     return tuple(n for n in wanted if n not in fitting)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves a tensor as it is where it would be filled with random numbers; constants are written."""
+
+    DRAWS = ("uniform_", "normal_", "trunc_normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_")
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__name__", "") in self.DRAWS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _choose(key: str, table: Mapping[str, Any], name: str) -> Any:

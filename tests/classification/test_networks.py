@@ -9,7 +9,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from classification.networks import HEADS, build, check_input, load_weights
+from classification.networks import HEADS, build, build_blank, check_input, load_weights
 from classification.networks.backbones import BACKBONES
 from classification.networks.fronts import GreyMedianFront
 from smear.errors import ConfigError, MissingExtra, ModelError
@@ -51,6 +51,20 @@ def test_features_are_those_that_torchvision_classifies(architecture: str) -> No
         theirs(x)
         features = ours.features(x)
     torch.testing.assert_close(features if seen[0].ndim == 4 else features.mean(dim=(2, 3)), seen[0])
+
+
+@pytest.mark.parametrize("architecture", BACKBONES)
+def test_a_blank_network_is_filled_to_be_the_same_and_draws_nothing(architecture: str) -> None:
+    """Batch counters and what else is no weight are there too; the generator has not moved."""
+    drawn = build(architecture, "leukodetect", 2, front="grey").eval()
+    before = torch.random.get_rng_state()
+    blank = build_blank(architecture, "leukodetect", 2, front="grey").eval()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    blank.load_state_dict({n: t for n, t in drawn.state_dict().items() if not n.endswith("num_batches_tracked")}, strict=False)
+    assert all(torch.equal(tensor, blank.state_dict()[name]) for name, tensor in drawn.state_dict().items())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(blank(x), drawn(x))
 
 
 def test_vgg_is_torchvisions_without_its_dense_layers() -> None:
