@@ -21,7 +21,8 @@ MIN_BATCHES = 8  # fewer tell too little of the range of a map
 def quantise(onnx_bytes: bytes, batches: Iterable[NDArray[np.float32]], *, keep_first: int = KEPT_FIRST) -> bytes:
     """The same model with 8-bit convolutions and matrix products: weights symmetric and per channel, maps unsigned by their range.
 
-    Nodes around them quantise and dequantise (QDQ), which ONNX Runtime and OpenVINO fuse. What stays float keeps its weights in 16 bits.
+    Nodes before them quantise and dequantise (QDQ), which OpenVINO fuses. What a layer gives stays float until the next one needs it: the
+    activation between them would be computed from a map that was rounded once more. What stays float keeps its weights in 16 bits.
     The first layers stay float, and so do those that give the answer (after which no other layer of `QUANTISED` comes).
 
     Args:
@@ -57,6 +58,7 @@ def quantise(onnx_bytes: bytes, batches: Iterable[NDArray[np.float32]], *, keep_
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
+                extra_options={"OpTypesToExcludeOutputQuantization": list(QUANTISED)},
                 op_types_to_quantize=list(QUANTISED),
                 nodes_to_exclude=sorted(kept),
             )
