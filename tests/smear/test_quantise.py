@@ -81,6 +81,12 @@ class TestQuantise:
         assert not any(t.data_type == TensorProto.FLOAT and np.prod(t.dims) > 1000 for t in stored.values())
         assert len(int8_model) < 0.5 * len(float_model)
 
+    def test_what_a_layer_gives_is_not_rounded_before_its_activation(self, int8_model):
+        graph = onnx.load_model_from_string(int8_model).graph
+        takers = {name: node.op_type for node in graph.node for name in node.input}
+        given = [takers.get(node.output[0]) for node in graph.node if node.op_type == "Conv"]
+        assert given == ["Relu"] * (N_LAYERS - 1) + ["ReduceMean"]
+
     @pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
     def test_both_runtimes_answer_alike(self, int8_model):
         import openvino
