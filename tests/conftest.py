@@ -5,10 +5,12 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker a core, so each computes in one thread; read when numpy and torch are imported
     os.environ["OMP_NUM_THREADS"] = "1"
 
+import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,8 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # Set before anything imports matplotlib, ultralytics or onnxruntime, and inherited by the processes that tests start.
-    os.environ["LEUKOFIELD_CACHE"] = tempfile.mkdtemp(prefix="leukofield-tests-cache-")
-    os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="leukofield-tests-")
+    for name in ("LEUKOFIELD_CACHE", "YOLO_CONFIG_DIR"):
+        os.environ[name] = tempfile.mkdtemp(prefix="leukofield-tests-")
+        config.add_cleanup(partial(shutil.rmtree, os.environ[name], ignore_errors=True))
     os.environ.setdefault("MPLBACKEND", "agg")
     silence()
     # The same examples on every machine, and a busy machine is no failure.
