@@ -14,7 +14,7 @@ from smear.quiet import silence
 from smear.static_shapes import shapes_from_input
 
 QUANTISED = ("Conv", "Gemm", "MatMul")  # what takes the time; all else stays float
-KEPT_FIRST = 6  # layers at the picture that stay float: their maps have the widest ranges; with fewer, a YOLOv8n loses 2 % of its boxes
+KEPT_FIRST = 6  # layers at the picture that stay float: with three, a YOLOv8n agrees on 0.991 of BCCD's boxes instead of 0.992
 MIN_BATCHES = 8  # fewer tell too little of the range of a map
 
 

@@ -34,7 +34,7 @@ def build(architecture: str, head: str, n_classes: int, *, front: str = "none") 
 
 
 def build_blank(architecture: str, head: str, n_classes: int, *, front: str = "none") -> Network:
-    """As `build`, for weights that are read from a file: its own hold whatever was in memory, for to draw them takes longest."""
+    """As `build`, to be filled from a file: its weights are whatever was in memory, since drawing random ones takes most of the time."""
     with _NothingDrawn():
         return build(architecture, head, n_classes, front=front)
 
