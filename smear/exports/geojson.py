@@ -10,7 +10,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from smear.draw import CLASS_COLOURS, GREY, OTHER_COLOURS, WHITE_CELL_COLOUR, Colour
+from smear.draw import CLASS_COLOURS, GREY, OTHER_COLOURS, WHITE_CELL_COLOUR
+from smear.draw_labels import Colour
 from smear.exports.folder import Item
 from smear.exports.marks import Batch, Mark, Sheet
 

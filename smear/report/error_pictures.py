@@ -7,7 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from smear.draw import CLASS_COLOURS, INK, PAPER, WHITE_CELL_COLOUR, Colour
+from smear.draw import CLASS_COLOURS, INK, WHITE_CELL_COLOUR
+from smear.draw_labels import PAPER, Colour
 from smear.errors import ImageError
 from smear.images import encode, read_image
 from smear.report.gallery import ErrorItem, choose_errors

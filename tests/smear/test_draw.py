@@ -1,4 +1,4 @@
-"""smear.draw: the copy shows every cell, hides none, and says what it shows."""
+"""smear.draw and smear.draw_labels: the copy shows every cell, hides none, and says what it shows."""
 
 import math
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smear import draw
+from smear import draw, draw_labels
 from smear.draw import draw_field, enlargement
 from smear.types import UNKNOWN_SCALE, Detections, Field, FieldResult, Scale
 
@@ -96,7 +96,7 @@ def test_a_label_does_not_hide_its_cell(shape_hw):
 def test_a_label_at_the_edge_stays_in_the_picture(corner):
     _, result = paint((480, 640), [corner], 80)
     cells, shape_hw = tuple(result.cells()), (960, 1280)
-    (label,) = draw._place_labels(cells, result, 2, draw._style(shape_hw, [160.0]), shape_hw)
+    (label,) = draw_labels.place_labels(cells, [ALL], 2, draw._style(shape_hw, [160.0]), shape_hw)
     x0, y0, x1, y1 = label.place
     assert 0 <= x0 < x1 <= 1280
     assert 0 <= y0 < y1 <= 960
@@ -104,7 +104,7 @@ def test_a_label_at_the_edge_stays_in_the_picture(corner):
 
 def placed(n, step, diameter=90, shape_hw=(1944, 2592)):
     _, result = paint(shape_hw, grid(n, step), diameter)
-    return draw._place_labels(tuple(result.cells()), result, 1, draw._style(shape_hw, [float(diameter)] * n), shape_hw)
+    return draw_labels.place_labels(tuple(result.cells()), [ALL] * n, 1, draw._style(shape_hw, [float(diameter)] * n), shape_hw)
 
 
 def test_labels_of_sixty_cells_do_not_cover_each_other():
@@ -112,7 +112,7 @@ def test_labels_of_sixty_cells_do_not_cover_each_other():
     places = np.array([label.place for label in labels], np.float32)
     assert len(labels) == 60
     for i in range(60):
-        assert draw._overlap(places[i], np.delete(places, i, axis=0)).sum() == 0
+        assert draw_labels._overlap(places[i], np.delete(places, i, axis=0)).sum() == 0
 
 
 def test_labels_get_shorter_as_cells_get_closer():
@@ -124,14 +124,14 @@ def test_labels_get_shorter_as_cells_get_closer():
 def test_a_cell_in_doubt_carries_a_question_mark_and_an_unlabelled_one_its_detector_class():
     _, doubtful = paint((480, 640), [(300, 200)], 80, p=0.6)
     _, unlabelled = paint((480, 640), [(300, 200)], 80, classes=())
-    assert draw._full_text(next(doubtful.cells())) == "0: ALL? .60"
-    assert draw._full_text(next(unlabelled.cells())) == "0: WBC? .90"
+    assert draw_labels._full_text(next(doubtful.cells())) == "0: ALL? .60"
+    assert draw_labels._full_text(next(unlabelled.cells())) == "0: WBC? .90"
     assert count(draw_field(*paint((480, 640), [(300, 200)], 80, classes=())), draw.WHITE_CELL_COLOUR) > 100
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.0, ".00"), (0.934, ".93"), (0.999, ".99"), (1.0, "1.0")])
 def test_a_probability_is_never_rounded_up_to_certainty(share, text):
-    assert draw._decimals(share) == text
+    assert draw_labels._decimals(share) == text
 
 
 def test_red_cells_are_drawn_lightly():
@@ -141,10 +141,10 @@ def test_red_cells_are_drawn_lightly():
 
 
 def test_a_long_name_keeps_its_end_and_fits():
-    text = draw._fit("a/very/long/folder/" * 20 + "field.png", 12, 300)
+    text = draw_labels.fit("a/very/long/folder/" * 20 + "field.png", 12, 300)
     assert text.startswith("…")
     assert text.endswith("field.png")
-    assert draw._text_width(text, 12) <= 300
+    assert draw_labels.text_width(text, 12) <= 300
 
 
 def test_the_picture_must_be_that_of_the_result():
